@@ -167,7 +167,7 @@ class KernelBuilder {
   llvm::SmallVector<mlir::DictionaryAttr> argAttrs_;
 };
 
-/// Registered by kernel name in Kernels.cpp. Reads k.cfg(), declares the signature, writes the body,
+/// Registered by name in Kernels.cpp. Reads k.cfg(), declares the signature, writes the body,
 /// returns failure after a diagnostic (cfg().failed() is checked by finish() as well).
 using Emitter = mlir::LogicalResult (*)(KernelBuilder &k);
 
@@ -234,7 +234,7 @@ Val round(Val a);  // half to even; |a| < 2^22
 Val splat(Val scalar, int64_t lanes = 16);
 Val lane(Val v, int64_t i);
 /// out[i] = concat(a, b)[pick[i]].
-Val shuffle(Val a, Val b, llvm::ArrayRef<int64_t> pick);
+Val permute(Val a, Val b, llvm::ArrayRef<int64_t> pick);
 Val slice(Val v, int64_t from, int64_t lanes);
 Val concat(Val a, Val b);
 /// lane i < count. `count` is an index.
