@@ -71,7 +71,7 @@ int Config::oneOf(StringRef name, ArrayRef<StringRef> allowed) {
   bool readable = !failed_;
   failed_ |= before;
   if (!readable) return 0;
-  const auto *it = llvm::find(allowed, value);
+  const auto* it = llvm::find(allowed, value);
   if (it != allowed.end()) return static_cast<int>(it - allowed.begin());
   std::string list = "one of";
   for (StringRef a : allowed) list += " '" + a.str() + "'";
@@ -92,7 +92,7 @@ int64_t Config::in(StringRef name, int64_t lo, int64_t hi, int64_t step,
   return lo;
 }
 
-bool Config::require(bool ok, const Twine &message) {
+bool Config::require(bool ok, const Twine& message) {
   if (ok) return true;
   failed_ = true;
   emitError(loc_) << "kernel '" << kernel_ << "': " << message;
@@ -109,7 +109,7 @@ static ModuleOp withDialects(ModuleOp module) {
 }
 
 KernelBuilder::KernelBuilder(ModuleOp module, StringRef symbol, StringRef kernel,
-                             DictionaryAttr config, const TargetProfile &profile)
+                             DictionaryAttr config, const TargetProfile& profile)
     : cfg_(config, module.getLoc(), kernel),
       profile_(profile),
       b_(module.getLoc(), withDialects(module).getContext()) {
@@ -117,14 +117,14 @@ KernelBuilder::KernelBuilder(ModuleOp module, StringRef symbol, StringRef kernel
   Type index = b_.getIndexType();
   Type bytes = MemRefType::get({ShapedType::kDynamic}, b_.getI8Type());
   func_ = func::FuncOp::create(b_, symbol, b_.getFunctionType({bytes, index, index, index}, {}));
-  Block *entry = func_.addEntryBlock();
+  Block* entry = func_.addEntryBlock();
   b_.setInsertionPointToStart(entry);
 }
 
 KernelBuilder::~KernelBuilder() = default;
 
 BlockArgument KernelBuilder::insertArg(Type type) {
-  Block &entry = func_.front();
+  Block& entry = func_.front();
   return entry.insertArgument(bindings_ + push_, type, b_.getLoc());
 }
 
@@ -147,12 +147,12 @@ Val KernelBuilder::push() {
 }
 
 Val KernelBuilder::grid(int which) {
-  Block &entry = func_.front();
+  Block& entry = func_.front();
   return Val(*this, entry.getArgument(entry.getNumArguments() - 3 + which));
 }
 
 Buf KernelBuilder::scratch(Type elem, int64_t bytes) {
-  Block &entry = func_.front();
+  Block& entry = func_.front();
   Buf all{entry.getArgument(entry.getNumArguments() - 4), b_.getI8Type()};
   Val from = idx(scratchBytes_);
   scratchBytes_ += (bytes + 63) / 64 * 64;
@@ -165,7 +165,7 @@ FailureOr<func::FuncOp> KernelBuilder::finish() {
     return failure();
   }
   func::ReturnOp::create(b_);
-  Block &entry = func_.front();
+  Block& entry = func_.front();
   func_.setFunctionType(b_.getFunctionType(entry.getArgumentTypes(), {}));
   argAttrs_.push_back(b_.getDictionaryAttr(b_.getNamedAttr("fathom.scratch", b_.getUnitAttr())));
   argAttrs_.append(3, b_.getDictionaryAttr({}));
@@ -221,6 +221,7 @@ Val KernelBuilder::load(Buf buf, Val i, int64_t lanes) {
 }
 
 Val KernelBuilder::load(Buf buf, Val i, int64_t lanes, Val count) {
+  if (!count) return load(buf, i, lanes);
   auto type = cast<VectorType>(vec(buf.elem, lanes));
   Value none = constant(type, 0).v();
   return Val(*this, vector::MaskedLoadOp::create(b_, type, buf.mem, ValueRange{i.v()},
@@ -235,6 +236,7 @@ void KernelBuilder::store(Val v, Buf buf, Val i) {
 }
 
 void KernelBuilder::store(Val v, Buf buf, Val i, Val count) {
+  if (!count) return store(v, buf, i);
   vector::MaskedStoreOp::create(b_, buf.mem, ValueRange{i.v()},
                                 maskBelow(*this, count, v.lanes()).v(), v.v());
 }
@@ -252,7 +254,7 @@ static SmallVector<Value> raw(ArrayRef<Val> vals) {
   return out;
 }
 
-static Vals wrap(KernelBuilder &k, ValueRange values) {
+static Vals wrap(KernelBuilder& k, ValueRange values) {
   Vals out;
   for (Value v : values) out.push_back(Val(k, v));
   return out;
@@ -261,7 +263,7 @@ static Vals wrap(KernelBuilder &k, ValueRange values) {
 Vals KernelBuilder::forLoop(Val lo, Val hi, int64_t step, ArrayRef<Val> init, LoopBody body) {
   OpBuilder::InsertionGuard guard(b_);
   auto loop = scf::ForOp::create(b_, lo.v(), hi.v(), idx(step).v(), raw(init));
-  Block *block = loop.getBody();
+  Block* block = loop.getBody();
   // Without carried values the loop comes with its terminator.
   if (init.empty())
     b_.setInsertionPointToStart(block);
@@ -280,6 +282,15 @@ void KernelBuilder::forLoop(Val lo, Val hi, int64_t step, function_ref<void(Val)
   });
 }
 
+void KernelBuilder::forRow(int64_t n, int64_t lanes, function_ref<void(Val, Val)> body) {
+  int64_t whole = n / lanes * lanes;
+  if (whole == lanes)
+    body(idx(0), Val());
+  else if (whole)
+    forLoop(idx(0), idx(whole), lanes, [&](Val i) { body(i, Val()); });
+  if (n > whole) body(idx(whole), idx(n - whole));
+}
+
 void KernelBuilder::ifThen(Val cond, function_ref<void()> then) {
   OpBuilder::InsertionGuard guard(b_);
   auto op = scf::IfOp::create(b_, cond.v(), /*withElseRegion=*/false);
@@ -290,7 +301,7 @@ void KernelBuilder::ifThen(Val cond, function_ref<void()> then) {
 Vals KernelBuilder::ifElse(Val cond, function_ref<Vals()> then, function_ref<Vals()> otherwise) {
   // The op's own builders put b_ into the region and back.
   auto emit = [&](function_ref<Vals()> body) {
-    return [&, body](OpBuilder &, Location) { scf::YieldOp::create(b_, raw(body())); };
+    return [&, body](OpBuilder&, Location) { scf::YieldOp::create(b_, raw(body())); };
   };
   auto op = scf::IfOp::create(b_, cond.v(), emit(then), emit(otherwise));
   return wrap(*this, op.getResults());
@@ -299,11 +310,11 @@ Vals KernelBuilder::ifElse(Val cond, function_ref<Vals()> then, function_ref<Val
 Vals KernelBuilder::whileLoop(ArrayRef<Val> init, function_ref<Val(ArrayRef<Val>)> cond,
                               function_ref<Vals(ArrayRef<Val>)> body) {
   SmallVector<Value> start = raw(init);
-  auto before = [&](OpBuilder &, Location, ValueRange args) {
+  auto before = [&](OpBuilder&, Location, ValueRange args) {
     Val go = cond(wrap(*this, args));
     scf::ConditionOp::create(b_, go.v(), args);
   };
-  auto after = [&](OpBuilder &, Location, ValueRange args) {
+  auto after = [&](OpBuilder&, Location, ValueRange args) {
     scf::YieldOp::create(b_, raw(body(wrap(*this, args))));
   };
   auto op = scf::WhileOp::create(b_, ValueRange(start).getTypes(), start, before, after);

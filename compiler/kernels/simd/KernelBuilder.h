@@ -31,15 +31,19 @@ namespace fathom::kernels {
 
 class KernelBuilder;
 
+/// Bounds on config entries: far above any model, far below what could overflow 64-bit offsets.
+constexpr int64_t kMaxWidth = int64_t{1} << 24;
+constexpr int64_t kMaxStride = int64_t{1} << 36;
+
 /// One value of a kernel: index, i1/i8/i16/i32, f16/f32, or a vector of those. Operators take
 /// values of the same type, a vector and a scalar (broadcast), or a value and a C++ number.
 /// Integers are unsigned in / and % and signed in comparisons.
 class Val {
  public:
   Val() = default;
-  Val(KernelBuilder &k, mlir::Value v) : k_(&k), v_(v) {}
+  Val(KernelBuilder& k, mlir::Value v) : k_(&k), v_(v) {}
 
-  KernelBuilder &k() const { return *k_; }
+  KernelBuilder& k() const { return *k_; }
   mlir::Value v() const { return v_; }
   mlir::Type type() const { return v_.getType(); }
   mlir::Type elem() const;
@@ -48,7 +52,7 @@ class Val {
   explicit operator bool() const { return v_ != nullptr; }
 
  private:
-  KernelBuilder *k_ = nullptr;
+  KernelBuilder* k_ = nullptr;
   mlir::Value v_;
 };
 using Vals = llvm::SmallVector<Val, 8>;
@@ -77,7 +81,7 @@ class Config {
   int64_t in(llvm::StringRef name, int64_t lo, int64_t hi, int64_t step = 1,
              std::optional<int64_t> otherwise = {});
   /// Reports "kernel 'k': <message>" unless `ok`.
-  bool require(bool ok, const llvm::Twine &message);
+  bool require(bool ok, const llvm::Twine& message);
   bool failed() const { return failed_; }
 
  private:
@@ -94,14 +98,14 @@ class KernelBuilder {
  public:
   /// Starts @symbol at the end of `module`; `kernel` is the catalogue's name. Loads the dialects.
   KernelBuilder(mlir::ModuleOp module, llvm::StringRef symbol, llvm::StringRef kernel,
-                mlir::DictionaryAttr config, const TargetProfile &profile);
+                mlir::DictionaryAttr config, const TargetProfile& profile);
   ~KernelBuilder();
   /// Ends the function, verifies it and returns it; erases it and fails if the config was refused.
   mlir::FailureOr<mlir::func::FuncOp> finish();
 
-  Config &cfg() { return cfg_; }
-  const TargetProfile &profile() const { return profile_; }
-  mlir::ImplicitLocOpBuilder &b() { return b_; }
+  Config& cfg() { return cfg_; }
+  const TargetProfile& profile() const { return profile_; }
+  mlir::ImplicitLocOpBuilder& b() { return b_; }
 
   // --- Signature: bindings and push constants in the order of the calls --------------------------
   Buf in(mlir::Type elem, bool mayAlias = false) { return binding(elem, true, mayAlias); }
@@ -130,9 +134,11 @@ class KernelBuilder {
   Buf view(Buf buf, Val byteOffset, mlir::Type elem);
   Val load(Buf buf, Val i);                              // one element
   Val load(Buf buf, Val i, int64_t lanes);               // a vector, any alignment
-  Val load(Buf buf, Val i, int64_t lanes, Val count);    // lanes >= count give 0 and are not read
+  /// Lanes >= count (an index) give 0 and are not read; without a count, the form above.
+  Val load(Buf buf, Val i, int64_t lanes, Val count);
   void store(Val v, Buf buf, Val i);                     // by the type of v
-  void store(Val v, Buf buf, Val i, Val count);          // lanes >= count are not written
+  /// Lanes >= count are not written; without a count, the form above.
+  void store(Val v, Buf buf, Val i, Val count);
   void prefetch(Buf buf, Val i, int locality = 3);       // 3 nearest .. 0 streaming
 
   // --- Control flow ------------------------------------------------------------------------------
@@ -141,6 +147,9 @@ class KernelBuilder {
   void forLoop(Val lo, Val hi, int64_t step, llvm::function_ref<void(Val)> body);
   void ifThen(Val cond, llvm::function_ref<void()> then);
   Vals ifElse(Val cond, llvm::function_ref<Vals()> then, llvm::function_ref<Vals()> otherwise);
+  /// body(i, {}) for i = 0, lanes, 2 lanes ... while a whole vector fits in n, then body(i, rest) for
+  /// what is left. The counts are what load and store take.
+  void forRow(int64_t n, int64_t lanes, llvm::function_ref<void(Val i, Val count)> body);
   /// Repeats `body` on the carried values while `cond` of them holds.
   Vals whileLoop(llvm::ArrayRef<Val> init, llvm::function_ref<Val(llvm::ArrayRef<Val>)> cond,
                  llvm::function_ref<Vals(llvm::ArrayRef<Val>)> body);
@@ -159,7 +168,7 @@ class KernelBuilder {
   mlir::BlockArgument insertArg(mlir::Type type);
 
   Config cfg_;
-  const TargetProfile &profile_;
+  const TargetProfile& profile_;
   mlir::ImplicitLocOpBuilder b_;
   mlir::func::FuncOp func_;
   unsigned bindings_ = 0, push_ = 0;
@@ -169,7 +178,7 @@ class KernelBuilder {
 
 /// Registered by name in Kernels.cpp. Reads k.cfg(), declares the signature, writes the body,
 /// returns failure after a diagnostic (cfg().failed() is checked by finish() as well).
-using Emitter = mlir::LogicalResult (*)(KernelBuilder &k);
+using Emitter = mlir::LogicalResult (*)(KernelBuilder& k);
 
 // --- Arithmetic ----------------------------------------------------------------------------------
 Val operator+(Val a, Val b);
@@ -238,7 +247,7 @@ Val permute(Val a, Val b, llvm::ArrayRef<int64_t> pick);
 Val slice(Val v, int64_t from, int64_t lanes);
 Val concat(Val a, Val b);
 /// lane i < count. `count` is an index.
-Val maskBelow(KernelBuilder &k, Val count, int64_t lanes = 16);
+Val maskBelow(KernelBuilder& k, Val count, int64_t lanes = 16);
 /// Halving trees in fixed order: the same result on every ISA.
 Val reduceAdd(Val v);
 Val reduceMax(Val v);

@@ -23,7 +23,7 @@ static Type withElem(Val like, Type elem) {
 }
 
 // A scalar beside a vector is broadcast.
-static void match(Val &a, Val &b) {
+static void match(Val& a, Val& b) {
   if (a.lanes() && !b.lanes()) b = splat(b, a.lanes());
   if (b.lanes() && !a.lanes()) a = splat(a, b.lanes());
   assert(a.type() == b.type() && "operands of different types");
@@ -32,7 +32,7 @@ static void match(Val &a, Val &b) {
 template <typename FloatOp, typename IntOp>
 static Val binary(Val a, Val b) {
   match(a, b);
-  ImplicitLocOpBuilder &builder = a.k().b();
+  ImplicitLocOpBuilder& builder = a.k().b();
   if (isa<FloatType>(a.elem()))
     return Val(a.k(), builder.createOrFold<FloatOp>(a.v(), b.v()));
   return Val(a.k(), builder.createOrFold<IntOp>(a.v(), b.v()));
@@ -46,7 +46,7 @@ static Val integer(Val a, Val b) {
 
 static Val compare(Val a, Val b, arith::CmpFPredicate f, arith::CmpIPredicate i) {
   match(a, b);
-  ImplicitLocOpBuilder &builder = a.k().b();
+  ImplicitLocOpBuilder& builder = a.k().b();
   if (isa<FloatType>(a.elem()))
     return Val(a.k(), builder.createOrFold<arith::CmpFOp>(f, a.v(), b.v()));
   return Val(a.k(), builder.createOrFold<arith::CmpIOp>(i, a.v(), b.v()));
@@ -126,7 +126,7 @@ Val round(Val a) { return (a + kRoundMagic) - kRoundMagic; }
 
 Val splat(Val scalar, int64_t lanes) {
   if (lanes == 0) return scalar;
-  KernelBuilder &k = scalar.k();
+  KernelBuilder& k = scalar.k();
   return Val(k, k.b().createOrFold<vector::BroadcastOp>(k.vec(scalar.type(), lanes), scalar.v()));
 }
 
@@ -151,7 +151,7 @@ Val concat(Val a, Val b) {
   return permute(a, b, pick);
 }
 
-Val maskBelow(KernelBuilder &k, Val count, int64_t lanes) {
+Val maskBelow(KernelBuilder& k, Val count, int64_t lanes) {
   auto type = cast<VectorType>(k.vec(k.b().getI1Type(), lanes));
   return Val(k, vector::CreateMaskOp::create(k.b(), type, ValueRange{count.v()}));
 }
@@ -179,7 +179,7 @@ static Val convert(Val v, Type elem) {
 }
 
 Val bitcast(Val v, Type elem) {
-  KernelBuilder &k = v.k();
+  KernelBuilder& k = v.k();
   if (v.elem() == elem) return v;
   if (!v.lanes()) return convert<arith::BitcastOp>(v, elem);
   int64_t bits = v.lanes() * v.elem().getIntOrFloatBitWidth();
@@ -187,7 +187,9 @@ Val bitcast(Val v, Type elem) {
   return Val(k, vector::BitCastOp::create(k.b(), cast<VectorType>(type), v.v()));
 }
 
-Val toIndex(Val v) { return v.elem().isIndex() ? v : convert<arith::IndexCastOp>(v, v.k().index()); }
+Val toIndex(Val v) {
+  return v.elem().isIndex() ? v : convert<arith::IndexCastOp>(v, v.k().index());
+}
 Val toInt(Val v, Type elem) {
   if (v.elem() == elem) return v;
   if (v.elem().isIndex()) return convert<arith::IndexCastOp>(v, elem);
@@ -205,14 +207,14 @@ Val bf16ToF32(Val bits) { return bitcast(shl(zext(bits, bits.k().i32()), 16), bi
 
 // The rounded upper half of each float, in bits 16..31 of an i32.
 static Val roundedToBf16(Val v) {
-  KernelBuilder &k = v.k();
+  KernelBuilder& k = v.k();
   Val u = bitcast(v, k.i32());
   Val up = u + (shr(u, 16) & number(u, 1)) + number(u, 0x7fff);
   return select(v == v, up, u | number(u, 0x400000));
 }
 
 Val f32ToBf16(Val v) {
-  KernelBuilder &k = v.k();
+  KernelBuilder& k = v.k();
   if (k.profile().avx512Bf16 && v.lanes() == 16) {
     Val h = k.intrinsic("llvm.x86.avx512bf16.cvtneps2bf16.512", k.vec(k.b().getBF16Type()), {v});
     return bitcast(h, k.i16());
@@ -221,7 +223,7 @@ Val f32ToBf16(Val v) {
 }
 
 Val packBf16(Val lo, Val hi) {
-  KernelBuilder &k = lo.k();
+  KernelBuilder& k = lo.k();
   if (k.profile().avx512Bf16 && lo.lanes() == 16)
     return zext(f32ToBf16(lo), k.i32()) | shl(zext(f32ToBf16(hi), k.i32()), 16);
   Val h = roundedToBf16(hi);
@@ -241,7 +243,7 @@ static Val polynomial(Val x, std::initializer_list<double> highestFirst) {
 // e^x = 2^n e^r with n = round(x log2 e), |r| <= ln2/2; the polynomial's relative error is 3e-9.
 // x is cut to [-87, 88], where neither 2^n nor the product leaves the normal floats.
 Val exp(Val x) {
-  KernelBuilder &k = x.k();
+  KernelBuilder& k = x.k();
   Val inside = x > -87.0;
   Val c = min(select(inside, x, number(x, -87.0)), number(x, 88.0));
   Val t = fma(c, number(c, 1.4426950408889634), number(c, kRoundMagic));
@@ -261,7 +263,7 @@ Val silu(Val x) { return x / (exp(-x) + 1.0); }
 
 // log x = e ln2 + log(1 + z) with 1 + z in [sqrt(1/2), sqrt(2)).
 Val log(Val x) {
-  KernelBuilder &k = x.k();
+  KernelBuilder& k = x.k();
   Val bits = bitcast(x, k.i32());
   Val e = sar(bits - number(bits, 0x3f3504f3), 23);
   Val z = bitcast(bits - shl(e, 23), k.f32()) - 1.0;
@@ -289,7 +291,7 @@ static Val inHalves(ArrayRef<Val> args, function_ref<Val(ArrayRef<Val>)> op) {
 
 // Pairwise products of 16-bit values, summed to 32 bits: 32 x i16 -> 16 x i32.
 static Val maddI16(Val a, Val b) {
-  KernelBuilder &k = a.k();
+  KernelBuilder& k = a.k();
   if (k.profile().avx512)
     return k.intrinsic("llvm.x86.avx512.pmaddw.d.512", k.vec(k.i32()), {a, b});
   return inHalves({a, b}, [&](ArrayRef<Val> h) {
@@ -303,7 +305,7 @@ static Val vnni(Val acc, Val u8, Val s8) {
 
 // sdot, 16 bytes at a time.
 static Val sdot(Val acc, Val a, Val b) {
-  KernelBuilder &k = acc.k();
+  KernelBuilder& k = acc.k();
   return inHalves({acc, a, b}, [&](ArrayRef<Val> half) {
     return inHalves(half, [&](ArrayRef<Val> q) {
       return k.intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", q[0].type(), q);
@@ -313,7 +315,7 @@ static Val sdot(Val acc, Val a, Val b) {
 
 // Bytes 4l, 4l+1 and 4l+2, 4l+3 widened apart: sums of four products without any dot instruction.
 static Val widening(Val acc, Val u8, Val s8) {
-  KernelBuilder &k = acc.k();
+  KernelBuilder& k = acc.k();
   Val u = bitcast(u8, k.i32()), s = bitcast(s8, k.i32());
   for (int b = 0; b < 4; ++b) {
     Val ub = b == 3 ? shr(u, 24) : shr(u, 8 * b) & number(u, 255);
@@ -323,7 +325,7 @@ static Val widening(Val acc, Val u8, Val s8) {
 }
 
 Val dotU8S8(Val acc, Val u8, Val s8) {
-  KernelBuilder &k = acc.k();
+  KernelBuilder& k = acc.k();
   if (k.profile().vnni) return vnni(acc, u8, s8);
   if (k.profile().dotprod) {
     // u = (u - 128) + 128: two dots with 64 make up for what flipping the sign bit took away. They
@@ -339,7 +341,7 @@ Val dotU8S8(Val acc, Val u8, Val s8) {
 }
 
 Val dotU7S8(Val acc, Val u7, Val s8) {
-  KernelBuilder &k = acc.k();
+  KernelBuilder& k = acc.k();
   if (k.profile().vnni) return vnni(acc, u7, s8);
   if (k.profile().dotprod) return sdot(acc, u7, s8);
   if (!k.profile().avx2) return widening(acc, u7, s8);
@@ -355,7 +357,7 @@ Val dotU7S8(Val acc, Val u7, Val s8) {
 }
 
 Val dotBf16(Val acc, Val a, Val b) {
-  KernelBuilder &k = acc.k();
+  KernelBuilder& k = acc.k();
   if (k.profile().avx512Bf16) {
     Type bf16 = k.b().getBF16Type();
     return k.intrinsic("llvm.x86.avx512bf16.dpbf16ps.512", acc.type(),

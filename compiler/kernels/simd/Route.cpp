@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// route: scores, group limits and top-k of the router; route_plan: pairs sorted by expert.
+#include "compiler/kernels/simd/Emitters.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace fathom::kernels {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+namespace {
+
+enum class Scoring { kSoftmax, kSigmoid, kSqrtSoftplus };
+enum class Method { kGreedy, kGroupLimitedGreedy, kNoauxTc };
+
+/// The router of one token. Scores and what selection looks at are kept in scratch, padded to 16.
+class Router {
+ public:
+  explicit Router(KernelBuilder& k) : k_(k) {}
+  LogicalResult emit();
+
+ private:
+  void readConfig();
+  void score(Val from);
+  void limitGroups();
+  Val groupScore(Val group);
+  void pick(Val t);
+
+  // Lanes >= count replaced by -inf.
+  Val orNever(Val v, Val count) {
+    if (!count) return v;
+    return select(maskBelow(k_, count), v, number(v, kNever));
+  }
+
+  KernelBuilder& k_;
+  int64_t experts_ = 0, topK_ = 0, groups_ = 1, topGroups_ = 1, inLd_ = 0;
+  Scoring scoring_ = Scoring::kSoftmax;
+  Method method_ = Method::kGreedy;
+  bool normalize_ = false;
+  double scale_ = 1, normEps_ = 0;
+  Buf logits_, bias_, index_, weight_;
+  Buf scores_, choice_, groupScores_;
+};
+
+struct Best {
+  Val value, index;
+};
+
+// The largest lane; among equal ones the one of the lowest index.
+Best bestLane(Val values, Val indices) {
+  Val value = reduceMax(values);
+  Val none = number(indices, std::numeric_limits<int32_t>::max());
+  return {value, reduceMin(select(values == value, indices, none))};
+}
+
+// The largest of buf[0 .. n - 1], the first of equal ones. All -inf gives 0.
+Best bestOf(KernelBuilder& k, Buf buf, int64_t n) {
+  Val lanes = k.iota();
+  Vals best = {k.constant(lanes.k().vec(k.f32()), kNever), lanes};
+  best = k.forLoop(k.idx(0), k.idx(n), 16, best, [&](Val i, ArrayRef<Val> b) {
+    Val v = k.load(buf, i, 16);
+    Val better = v > b[0];
+    Val at = lanes + toInt(i, k.i32());
+    return Vals{select(better, v, b[0]), select(better, at, b[1])};
+  });
+  return bestLane(best[0], best[1]);
+}
+
+int64_t padded(int64_t n) { return (n + 15) / 16 * 16; }
+
+// log(1 + u) for u in [0, 1], also where 1 + u rounds u away.
+Val log1p(Val u) {
+  Val w = u + 1.0;
+  Val d = w - 1.0;
+  return select(d == number(d, 0), u, log(w) * (u / d));
+}
+
+}  // namespace
+
+void Router::readConfig() {
+  Config& cfg = k_.cfg();
+  experts_ = cfg.in("experts", 1, 1 << 16);
+  topK_ = cfg.in("top_k", 1, 256);
+  groups_ = cfg.in("n_group", 1, 1 << 16);
+  topGroups_ = cfg.in("topk_group", 1, 1 << 16);
+  scoring_ = static_cast<Scoring>(cfg.oneOf("scoring", {"softmax", "sigmoid", "sqrt_softplus"}));
+  method_ = static_cast<Method>(
+      cfg.oneOf("method", {"greedy", "group_limited_greedy", "noaux_tc"}));
+  normalize_ = cfg.b("normalize");
+  scale_ = cfg.f("scale");
+  normEps_ = cfg.f("norm_eps");
+  inLd_ = cfg.in("in_ld", experts_, kMaxStride);
+  if (cfg.failed()) return;
+  cfg.require(experts_ % groups_ == 0, "experts " + Twine(experts_) +
+                                           " is not a multiple of n_group " + Twine(groups_));
+  cfg.require(topGroups_ <= groups_, "topk_group " + Twine(topGroups_) + " exceeds n_group " +
+                                         Twine(groups_));
+  bool limited = method_ != Method::kGreedy;
+  int64_t candidates = limited ? topGroups_ * (experts_ / groups_) : experts_;
+  cfg.require(topK_ <= candidates, "top_k " + Twine(topK_) + " exceeds the " + Twine(candidates) +
+                                       " experts that it chooses from");
+}
+
+// scores_ = the scoring function of the logits; choice_ = scores (+ bias), -inf in the padding.
+void Router::score(Val from) {
+  Val top, sum;
+  if (scoring_ == Scoring::kSoftmax) {
+    k_.forRow(experts_, 16, [&](Val i, Val count) {
+      k_.store(orNever(k_.load(logits_, from + i, 16, count), count), choice_, i);
+    });
+    top = bestOf(k_, choice_, padded(experts_)).value;
+    Vals s = k_.forLoop(k_.idx(0), k_.idx(padded(experts_)), 16, {k_.zero()},
+                        [&](Val i, ArrayRef<Val> acc) {
+                          Val e = exp(k_.load(choice_, i, 16) - top);
+                          k_.store(e, scores_, i);
+                          return Vals{acc[0] + e};
+                        });
+    sum = reduceAdd(s[0]);
+  }
+  k_.forRow(experts_, 16, [&](Val i, Val count) {
+    Val s;
+    if (scoring_ == Scoring::kSoftmax) {
+      s = k_.load(scores_, i, 16) / sum;
+    } else {
+      Val x = k_.load(logits_, from + i, 16, count);
+      s = scoring_ == Scoring::kSigmoid
+              ? sigmoid(x)
+              : sqrt(max(x, number(x, 0)) + log1p(exp(-abs(x))));
+    }
+    k_.store(s, scores_, i);
+    if (method_ == Method::kNoauxTc) s = s + k_.load(bias_, i, 16, count);
+    k_.store(orNever(s, count), choice_, i);
+  });
+}
+
+// The largest of a group's choices, or the sum of its two largest (noaux_tc).
+Val Router::groupScore(Val group) {
+  int64_t size = experts_ / groups_;
+  Val never = k_.constant(k_.vec(k_.f32()), kNever);
+  Val first = never, second = never;
+  for (int64_t i = 0; i < size; i += 16) {
+    Val count = size - i < 16 ? k_.idx(size - i) : Val();
+    Val v = orNever(k_.load(choice_, group * size + i, 16, count), count);
+    second = max(second, min(first, v));
+    first = max(first, v);
+  }
+  for (int64_t half = 8; half >= 1; half /= 2) {
+    Val f = slice(first, half, half), s = slice(second, half, half);
+    first = slice(first, 0, half);
+    second = max(max(slice(second, 0, half), s), min(first, f));
+    first = max(first, f);
+  }
+  bool sumOfTwo = method_ == Method::kNoauxTc && size > 1;
+  return sumOfTwo ? lane(first, 0) + lane(second, 0) : lane(first, 0);
+}
+
+void Router::limitGroups() {
+  int64_t size = experts_ / groups_;
+  k_.forLoop(k_.idx(0), k_.idx(padded(groups_)), 16, [&](Val i) {
+    k_.store(k_.constant(k_.vec(k_.f32()), kNever), groupScores_, i);
+  });
+  k_.forLoop(k_.idx(0), k_.idx(groups_), 1,
+             [&](Val g) { k_.store(groupScore(g), groupScores_, g); });
+  Buf keep = k_.scratch(k_.i32(), groups_ * 4);
+  k_.forLoop(k_.idx(0), k_.idx(groups_), 1,
+             [&](Val g) { k_.store(k_.constant(k_.i32(), 0), keep, g); });
+  k_.forLoop(k_.idx(0), k_.idx(topGroups_), 1, [&](Val) {
+    Val g = toIndex(bestOf(k_, groupScores_, padded(groups_)).index);
+    k_.store(k_.constant(k_.f32(), kNever), groupScores_, g);
+    k_.store(k_.constant(k_.i32(), 1), keep, g);
+  });
+  k_.forLoop(k_.idx(0), k_.idx(groups_), 1, [&](Val g) {
+    k_.ifThen(k_.load(keep, g) == 0, [&] {
+      k_.forRow(size, 16, [&](Val i, Val count) {
+        k_.store(k_.constant(k_.vec(k_.f32()), kNever), choice_, g * size + i, count);
+      });
+    });
+  });
+}
+
+void Router::pick(Val t) {
+  Val first = t * topK_;
+  Vals sum = k_.forLoop(k_.idx(0), k_.idx(topK_), 1, {k_.constant(k_.f32(), 0)},
+                        [&](Val j, ArrayRef<Val> acc) {
+                          Val e = bestOf(k_, choice_, padded(experts_)).index;
+                          Val w = k_.load(scores_, toIndex(e));
+                          k_.store(k_.constant(k_.f32(), kNever), choice_, toIndex(e));
+                          k_.store(e, index_, first + j);
+                          k_.store(w, weight_, first + j);
+                          return Vals{acc[0] + w};
+                        });
+  Val factor = k_.constant(k_.f32(), scale_);
+  if (normalize_) factor = factor / (sum[0] + normEps_);
+  else if (scale_ == 1) return;
+  k_.forRow(topK_, 16, [&](Val j, Val count) {
+    k_.store(k_.load(weight_, first + j, 16, count) * factor, weight_, first + j, count);
+  });
+}
+
+LogicalResult Router::emit() {
+  readConfig();
+  if (k_.cfg().failed()) return failure();
+  logits_ = k_.in(k_.f32());
+  if (method_ == Method::kNoauxTc) bias_ = k_.in(k_.f32());
+  index_ = k_.out(k_.i32());
+  weight_ = k_.out(k_.f32());
+  scores_ = k_.scratch(k_.f32(), 4 * padded(experts_));
+  choice_ = k_.scratch(k_.f32(), 4 * padded(experts_));
+  Val t = k_.x();
+  score(t * inLd_);
+  if (method_ != Method::kGreedy && topGroups_ < groups_) {
+    groupScores_ = k_.scratch(k_.f32(), 4 * padded(groups_));
+    limitGroups();
+  }
+  pick(t);
+  return success();
+}
+
+LogicalResult emitRoute(KernelBuilder& k) { return Router(k).emit(); }
+
+// A counting sort. plan = [n_active | active ids | first pair of each active expert, end | pairs].
+LogicalResult emitRoutePlan(KernelBuilder& k) {
+  int64_t experts = k.cfg().in("experts", 1, 1 << 16);
+  int64_t topK = k.cfg().in("top_k", 1, 256);
+  if (k.cfg().failed()) return failure();
+  Buf index = k.in(k.i32()), plan = k.out(k.i32());
+  Val tokens = k.push();
+  Buf next = k.scratch(k.i32(), 4 * experts);
+  Val zero = k.idx(0), all = tokens * topK, none = k.constant(k.i32(), 0);
+  k.forLoop(zero, k.idx(experts), 1, [&](Val e) { k.store(none, next, e); });
+  k.forLoop(zero, all, 1, [&](Val p) {
+    Val e = toIndex(k.load(index, p));
+    k.store(k.load(next, e) + 1, next, e);
+  });
+  // Counts become the places where each expert's next pair goes.
+  Vals end = k.forLoop(zero, k.idx(experts), 1, {zero, none}, [&](Val e, ArrayRef<Val> it) {
+    Val active = it[0], first = it[1];
+    Val count = k.load(next, e);
+    k.store(first, next, e);
+    k.ifThen(count != 0, [&] {
+      k.store(toInt(e, k.i32()), plan, active + 1);
+      k.store(first, plan, active + (1 + experts));
+    });
+    return Vals{select(count != 0, active + 1, active), first + count};
+  });
+  k.store(toInt(end[0], k.i32()), plan, zero);
+  k.store(end[1], plan, end[0] + (1 + experts));
+  k.forLoop(zero, all, 1, [&](Val p) {
+    Val e = toIndex(k.load(index, p));
+    Val at = k.load(next, e);
+    k.store(at + 1, next, e);
+    k.store(toInt(p, k.i32()), plan, toIndex(at) + (2 + 2 * experts));
+  });
+  return success();
+}
+
+}  // namespace fathom::kernels
