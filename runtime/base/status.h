@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -17,6 +18,18 @@
 //   internal error          kInternal, kUnknown                                         exit 3
 namespace fathom {
 
+// Debian's Abseil has a string_view of its own, which a std::string_view does not convert to. Passes
+// anything else through, so that StrCat can print numbers.
+template <typename T>
+decltype(auto) AsStrCatArgument(const T& value) {
+  if constexpr (std::is_convertible_v<const T&, std::string_view>) {
+    const std::string_view view = value;
+    return absl::string_view(view.data(), view.size());
+  } else {
+    return value;
+  }
+}
+
 // Words one error: "<where>: <what>: expected <expected>, found <found>". `where` names the file and,
 // after a colon, the field ("model.safetensors: header"). Example:
 //   InputError("a.gguf: tensor_count", "count is too large", "at most 1000000", "4294967295")
@@ -24,14 +37,17 @@ template <typename E, typename F>
 absl::Status InputError(std::string_view where, std::string_view what, const E& expected,
                         const F& found) {
   return absl::InvalidArgumentError(
-      absl::StrCat(where, ": ", what, ": expected ", expected, ", found ", found));
+      absl::StrCat(AsStrCatArgument(where), ": ", AsStrCatArgument(what), ": expected ",
+                   AsStrCatArgument(expected), ", found ", AsStrCatArgument(found)));
 }
 inline absl::Status InputError(std::string_view where, std::string_view what) {
-  return absl::InvalidArgumentError(absl::StrCat(where, ": ", what));
+  return absl::InvalidArgumentError(
+      absl::StrCat(AsStrCatArgument(where), ": ", AsStrCatArgument(what)));
 }
 // The request is well formed but this build, device or format version cannot serve it (exit 2).
 inline absl::Status UnsupportedError(std::string_view where, std::string_view what) {
-  return absl::UnimplementedError(absl::StrCat(where, ": ", what));
+  return absl::UnimplementedError(
+      absl::StrCat(AsStrCatArgument(where), ": ", AsStrCatArgument(what)));
 }
 
 // The process exit code for `status`: 0 ok, 1 your input, 2 unsupported, 3 internal.
