@@ -142,6 +142,8 @@ CASES = {
         "about": "V3 graph as Moonlight uses it: no q_lora, one group, no YaRN; float32 file",
         "seed": 6,
         "dtype": "f32",
+        # Latents this small show that their norm keeps epsilon 1e-6 whatever rms_norm_eps says.
+        "gains": {"latent": 0.02},
         "config": _deepseek(
             3,
             vocab_size=260,
@@ -161,6 +163,7 @@ CASES = {
             n_group=1,
             topk_group=1,
             max_position_embeddings=8192,
+            rms_norm_eps=1e-05,
             rope_theta=50000.0,
             routed_scaling_factor=2.446,
         ),

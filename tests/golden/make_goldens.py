@@ -73,7 +73,11 @@ def gain_of(name, gains):
 def draw_weights(case, config):
     gains = case.get("gains", {})
     shapes = tensor_shapes(config)
-    return {name: draw_tensor(case["seed"], name, shape, gains) for name, shape in shapes.items()}
+    weights = {n: draw_tensor(case["seed"], n, shape, gains) for n, shape in shapes.items()}
+    for name, tensor in weights.items():
+        if "kv_a_proj" in name:
+            tensor[: config["kv_lora_rank"]] *= gains.get("latent", 1.0)
+    return weights
 
 
 def is_fp8(name, tensor):
@@ -271,8 +275,8 @@ def decode_greedy(model, prompt, count):
 
 @torch.no_grad()
 def least_sensitivity(model, prompt):
-    """Sets each tensor (each expert's matrix on its own) to its default value, 1 for norms and 0 for
-    the rest, and returns the smallest relative change of the prompt's logits and its tensor."""
+    """Sets each tensor (each expert's matrix on its own) to its default value, 1 for norms and 0
+    for the rest, and returns the smallest relative change of the prompt's logits and its tensor."""
     expected = prompt_logits(model, prompt)
     least = (math.inf, "")
     for name, parameter in list(model.named_parameters()) + list(model.named_buffers()):
@@ -369,10 +373,10 @@ def render(value, indent=0):
 
 SUMMARY_FIELDS = (
     "model_type num_hidden_layers hidden_size vocab_size num_attention_heads num_key_value_heads "
-    "head_dim q_lora_rank kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim intermediate_size "
-    "moe_intermediate_size n_routed_experts num_experts num_local_experts num_experts_per_tok "
-    "n_shared_experts n_group topk_group topk_method routed_scaling_factor rope_theta "
-    "tie_word_embeddings"
+    "head_dim q_lora_rank kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim "
+    "intermediate_size moe_intermediate_size n_routed_experts num_experts num_local_experts "
+    "num_experts_per_tok n_shared_experts n_group topk_group topk_method routed_scaling_factor "
+    "rope_theta tie_word_embeddings"
 ).split()
 
 
@@ -451,8 +455,8 @@ def make_case(name, case, output):
         write_checkpoint(staged, config, stored, case.get("shards", 1))
         source = staged
         if case.get("dtype") == "fp8":
-            # The oracle runs on the dequantised weights of the main layers: transformers needs a GPU
-            # for fp8 files, and MTP layers take no part in plain decoding.
+            # The oracle runs on the dequantised weights of the main layers: transformers needs a
+            # GPU for fp8 files, and MTP layers take no part in plain decoding.
             plain_config = {k: v for k, v in config.items() if k != "quantization_config"}
             plain_config["num_nextn_predict_layers"] = 0
             main_names = tensor_shapes(config, with_mtp=False)
