@@ -72,8 +72,8 @@ bool CheckpointMetadata::Add(std::string_view key, const MetadataValue& value) {
 }
 
 bool CheckpointMetadata::AddOwnedString(std::string_view key, std::string text) {
-  owned_.push_back(std::move(text));
-  return Add(key, MetadataValue{.bytes = owned_.back()});
+  owned_.push_back(std::make_shared<const std::string>(std::move(text)));
+  return Add(key, MetadataValue{.bytes = *owned_.back()});
 }
 
 absl::StatusOr<const MetadataValue*> CheckpointMetadata::Get(std::string_view key,

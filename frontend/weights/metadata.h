@@ -4,9 +4,9 @@
 #define FATHOM_FRONTEND_WEIGHTS_METADATA_H_
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -71,7 +71,8 @@ class CheckpointMetadata {
 
   std::string where_;
   std::map<std::string, MetadataValue, std::less<>> values_;
-  std::deque<std::string> owned_;  // addresses stay put
+  // Shared, so that a copy's views stay good.
+  std::vector<std::shared_ptr<const std::string>> owned_;
 };
 
 }  // namespace fathom
