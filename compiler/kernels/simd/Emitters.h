@@ -7,9 +7,20 @@
 
 namespace fathom::kernels {
 
+mlir::LogicalResult emitAdd(KernelBuilder& k);
+mlir::LogicalResult emitAttentionCombine(KernelBuilder& k);
+mlir::LogicalResult emitCombine(KernelBuilder& k);
 mlir::LogicalResult emitEmbed(KernelBuilder& k);
+mlir::LogicalResult emitEncode(KernelBuilder& k);
 mlir::LogicalResult emitExperts(KernelBuilder& k);
+mlir::LogicalResult emitKvAppend(KernelBuilder& k);
+mlir::LogicalResult emitLatentAppend(KernelBuilder& k);
 mlir::LogicalResult emitLinear(KernelBuilder& k);
+mlir::LogicalResult emitNorm(KernelBuilder& k);
+mlir::LogicalResult emitRope(KernelBuilder& k);
+mlir::LogicalResult emitRoute(KernelBuilder& k);
+mlir::LogicalResult emitRoutePlan(KernelBuilder& k);
+mlir::LogicalResult emitSwiglu(KernelBuilder& k);
 
 }  // namespace fathom::kernels
 
