@@ -1,24 +1,71 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// TargetProfile: what a pass or an emitter may ask about the machine it compiles for.
-#ifndef FATHOM_COMPILER_TARGET_TARGETPROFILE_H_
-#define FATHOM_COMPILER_TARGET_TARGETPROFILE_H_
+// TargetProfile: what passes may ask about the machine that code is made for.
+#ifndef FATHOM_COMPILER_TARGET_TARGETPROFILE_H
+#define FATHOM_COMPILER_TARGET_TARGETPROFILE_H
 
+#include <cstdint>
+#include <optional>
 #include <string>
+#include <vector>
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/JSON.h"
 
 namespace fathom {
 
+/// Rates measured on one device by `fathom devices --profile`. Optional: code never depends on them,
+/// plans and reports do.
+struct MeasuredRates {
+  double readGBps = 0;    // main memory, all cores
+  double int8Gops = 0;    // int8 multiply-adds, two operations each
+  double bf16Gflops = 0;  // bf16 multiply-adds
+  double f32Gflops = 0;   // float32 multiply-adds
+};
+
+/// A target by name. Passes decide by the capabilities below and never by the name.
 struct TargetProfile {
-  std::string name;      // as in --target, e.g. "cpu:x86-64-v4"
-  std::string triple;    // LLVM's, e.g. "x86_64-unknown-linux-gnu"
-  std::string cpu;       // LLVM's -mcpu
-  std::string features;  // LLVM's -mattr, may be empty
-  bool avx512 = false;      // F, BW, DQ, VL
-  bool vnni = false;        // vpdpbusd
-  bool avx512Bf16 = false;  // vdpbf16ps
-  bool f16c = false;        // f16 <-> f32
-  bool dotprod = false;     // AArch64 sdot
+  std::string name;    // "cpu:x86-64-v4"
+  std::string driver;  // "cpu": the runtime driver that loads the code
+  std::string triple;  // "x86_64-unknown-linux-gnu"; empty for a target without machine code
+  std::string cpu;     // LLVM's processor name whose instructions may always be used: "x86-64-v4"
+  std::string tune;    // LLVM's processor name to schedule for: "znver4"; empty: `cpu`
+
+  /// What the loader must find on the device before it picks this code: LLVM's feature names, sorted.
+  /// x86-64-v3 is avx2 bmi bmi2 f16c fma lzcnt movbe; v4 adds avx512bw avx512cd avx512dq avx512f
+  /// avx512vl; further ones are avx512vnni and avx512bf16. AArch64 knows neon and dotprod.
+  std::vector<std::string> features;
+
+  // Capabilities, derived from `features` by setFeatures().
+  bool avx2 = false;
+  bool avx512 = false;       // F, BW, CD, DQ and VL together
+  bool vnni = false;         // vpdpbusd on 512-bit registers
+  bool avx512Bf16 = false;  // vdpbf16ps on 512-bit registers
+  bool f16c = false;         // f16 <-> f32 conversion in hardware
+  bool neon = false;
+  bool dotprod = false;  // AArch64 sdot
+  int64_t vectorBits = 128;  // widest vector register
+
+  std::optional<MeasuredRates> measured;
+
+  /// Replaces `features` (sorted, unique) and every capability that follows from it.
+  void setFeatures(std::vector<std::string> names);
+
+  /// The activation form (encodings.md) that a weight encoding is multiplied with here:
+  /// f32 -> f32; bf16 -> bf16 where the dot product exists, else f32; q8, q4 -> i8.
+  llvm::StringRef activationFor(llvm::StringRef encoding) const;
+
+  /// One object: name, driver, triple, cpu, tune, features, measured?.
+  llvm::json::Value toJson() const;
+
+  /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of
+  /// strings". Unknown keys are errors.
+  static llvm::Expected<TargetProfile> fromJson(const llvm::json::Value& json, llvm::StringRef where);
+
+  llvm::Error save(llvm::StringRef path) const;
+  static llvm::Expected<TargetProfile> load(llvm::StringRef path);
 };
 
 }  // namespace fathom
 
-#endif  // FATHOM_COMPILER_TARGET_TARGETPROFILE_H_
+#endif  // FATHOM_COMPILER_TARGET_TARGETPROFILE_H

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The table of CPU profiles and the detection of the host's.
+#include "backends/cpu/target/HostProfile.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+
+namespace fathom::cpu {
+namespace {
+
+using Names = std::vector<std::string>;
+
+const Names& v3() {
+  static const Names names = {"avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"};
+  return names;
+}
+
+Names join(Names a, const Names& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+const Names& v4() {
+  static const Names names =
+      join(v3(), {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"});
+  return names;
+}
+
+struct Fixed {
+  const char* name;
+  const char* triple;
+  const char* cpu;
+  Names features;
+};
+
+constexpr const char* kX86 = "x86_64-unknown-linux-gnu";
+constexpr const char* kArm = "aarch64-unknown-linux-gnu";
+
+const std::vector<Fixed>& table() {
+  static const std::vector<Fixed> all = {
+      {"cpu:x86-64-v3", kX86, "x86-64-v3", v3()},
+      {"cpu:x86-64-v4", kX86, "x86-64-v4", v4()},
+      {"cpu:x86-64-v4-vnni", kX86, "x86-64-v4", join(v4(), {"avx512vnni"})},
+      {"cpu:x86-64-v4-bf16", kX86, "x86-64-v4", join(v4(), {"avx512vnni", "avx512bf16"})},
+      {"cpu:aarch64", kArm, "generic", {"neon"}},
+      {"cpu:aarch64-dotprod", kArm, "generic", {"neon", "dotprod"}},
+  };
+  return all;
+}
+
+TargetProfile make(const Fixed& fixed) {
+  TargetProfile profile;
+  profile.name = fixed.name;
+  profile.driver = "cpu";
+  profile.triple = fixed.triple;
+  profile.cpu = fixed.cpu;
+  profile.setFeatures(fixed.features);
+  return profile;
+}
+
+}  // namespace
+
+std::vector<std::string> fixedProfileNames() {
+  std::vector<std::string> names;
+  for (const Fixed& fixed : table()) names.push_back(fixed.name);
+  return names;
+}
+
+std::optional<TargetProfile> fixedProfile(llvm::StringRef name) {
+  for (const Fixed& fixed : table())
+    if (name == fixed.name) return make(fixed);
+  return std::nullopt;
+}
+
+llvm::Expected<TargetProfile> hostProfile() {
+  auto host = llvm::sys::getHostCPUFeatures();
+  auto has = [&](llvm::StringRef feature) { return host.lookup(feature); };
+  llvm::Triple triple(llvm::sys::getProcessTriple());
+  // The same base as a fixed profile plus named extras, and not LLVM's processor name: the features list
+  // must tell everything that the code may use.
+  TargetProfile profile;
+  if (triple.isX86()) {
+    Names missing;
+    for (const std::string& feature : v3())
+      if (!has(feature)) missing.push_back(feature);
+    if (!missing.empty())
+      return llvm::createStringError("target 'cpu:native': this processor lacks " +
+                                     llvm::join(missing, ", ") + "; the least supported is x86-64-v3");
+    bool wide = llvm::all_of(v4(), has);
+    profile = *fixedProfile(wide ? "cpu:x86-64-v4" : "cpu:x86-64-v3");
+    Names features = profile.features;
+    if (wide)
+      for (const char* extra : {"avx512vnni", "avx512bf16"})
+        if (has(extra)) features.push_back(extra);
+    profile.setFeatures(std::move(features));
+  } else if (triple.isAArch64() && triple.isLittleEndian()) {
+    profile = *fixedProfile(has("dotprod") ? "cpu:aarch64-dotprod" : "cpu:aarch64");
+  } else {
+    return llvm::createStringError("target 'cpu:native': no code generator for the architecture of " +
+                                   triple.str());
+  }
+  profile.name = "cpu:native";
+  profile.tune = llvm::sys::getHostCPUName().str();
+  return profile;
+}
+
+}  // namespace fathom::cpu

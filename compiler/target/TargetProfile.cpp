@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Capabilities of a profile and its JSON form.
+#include "compiler/target/TargetProfile.h"
+
+#include <algorithm>
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/Twine.h"
+#include "llvm/Support/FileUtilities.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/raw_ostream.h"
+
+namespace fathom {
+namespace {
+
+llvm::Error fieldError(llvm::StringRef where, llvm::StringRef field, const llvm::Twine& expected) {
+  return llvm::createStringError(where + ": " + field + ": expected " + expected);
+}
+
+llvm::Error readString(const llvm::json::Object& object, llvm::StringRef where, llvm::StringRef field,
+                       bool required, std::string& out) {
+  const llvm::json::Value* value = object.get(field);
+  if (!value && !required) return llvm::Error::success();
+  std::optional<llvm::StringRef> text;
+  if (value) text = value->getAsString();
+  if (!text) return fieldError(where, field, "a string");
+  out = text->str();
+  return llvm::Error::success();
+}
+
+llvm::Error readRate(const llvm::json::Object& object, llvm::StringRef where, llvm::StringRef field,
+                     double& out) {
+  const llvm::json::Value* value = object.get(field);
+  if (!value) return llvm::Error::success();
+  std::optional<double> number = value->getAsNumber();
+  if (!number || !(*number >= 0)) return fieldError(where, field, "a number of at least 0");
+  out = *number;
+  return llvm::Error::success();
+}
+
+llvm::Error refuseUnknown(const llvm::json::Object& object, llvm::StringRef where,
+                          llvm::ArrayRef<llvm::StringRef> known) {
+  for (const auto& member : object)
+    if (!llvm::is_contained(known, llvm::StringRef(member.first)))
+      return llvm::createStringError(where + ": " + llvm::StringRef(member.first) +
+                                     ": unknown field, expected one of " + llvm::join(known, ", "));
+  return llvm::Error::success();
+}
+
+}  // namespace
+
+void TargetProfile::setFeatures(std::vector<std::string> names) {
+  llvm::sort(names);
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  features = std::move(names);
+  auto has = [&](llvm::StringRef feature) { return llvm::is_contained(features, feature); };
+  avx2 = has("avx2") && has("fma");
+  avx512 = avx2 && has("avx512f") && has("avx512bw") && has("avx512cd") && has("avx512dq") &&
+           has("avx512vl");
+  vnni = avx512 && has("avx512vnni");
+  avx512Bf16 = avx512 && has("avx512bf16");
+  neon = has("neon");
+  f16c = has("f16c") || neon;
+  dotprod = neon && has("dotprod");
+  vectorBits = avx512 ? 512 : avx2 ? 256 : 128;
+}
+
+llvm::StringRef TargetProfile::activationFor(llvm::StringRef encoding) const {
+  if (encoding == "q8" || encoding == "q4") return "i8";
+  return encoding == "bf16" && avx512Bf16 ? "bf16" : "f32";
+}
+
+llvm::json::Value TargetProfile::toJson() const {
+  llvm::json::Object object{{"name", name}, {"driver", driver}, {"triple", triple},
+                            {"cpu", cpu},   {"tune", tune},     {"features", features}};
+  if (measured)
+    object["measured"] = llvm::json::Object{{"read_gbps", measured->readGBps},
+                                            {"int8_gops", measured->int8Gops},
+                                            {"bf16_gflops", measured->bf16Gflops},
+                                            {"f32_gflops", measured->f32Gflops}};
+  return object;
+}
+
+llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& json,
+                                                      llvm::StringRef where) {
+  const llvm::json::Object* object = json.getAsObject();
+  if (!object) return llvm::createStringError(where + ": expected an object");
+  if (llvm::Error error = refuseUnknown(
+          *object, where, {"name", "driver", "triple", "cpu", "tune", "features", "measured"}))
+    return error;
+
+  TargetProfile profile;
+  if (llvm::Error error = readString(*object, where, "name", true, profile.name))
+    return error;
+  if (llvm::Error error = readString(*object, where, "driver", true, profile.driver))
+    return error;
+  if (llvm::Error error = readString(*object, where, "triple", false, profile.triple))
+    return error;
+  if (llvm::Error error = readString(*object, where, "cpu", false, profile.cpu))
+    return error;
+  if (llvm::Error error = readString(*object, where, "tune", false, profile.tune))
+    return error;
+  if (llvm::StringRef(profile.name).split(':').first != profile.driver)
+    return fieldError(where, "name", "a name that begins with the driver, '" + profile.driver + "'");
+
+  const llvm::json::Array* list = object->getArray("features");
+  if (!list) return fieldError(where, "features", "an array of strings");
+  std::vector<std::string> names;
+  for (const llvm::json::Value& value : *list) {
+    std::optional<llvm::StringRef> text = value.getAsString();
+    if (!text) return fieldError(where, "features", "an array of strings");
+    names.push_back(text->str());
+  }
+  profile.setFeatures(std::move(names));
+
+  if (const llvm::json::Value* value = object->get("measured")) {
+    const llvm::json::Object* rates = value->getAsObject();
+    if (!rates) return fieldError(where, "measured", "an object");
+    std::string inner = (where + ": measured").str();
+    if (llvm::Error error = refuseUnknown(
+            *rates, inner, {"read_gbps", "int8_gops", "bf16_gflops", "f32_gflops"}))
+      return error;
+    MeasuredRates& out = profile.measured.emplace();
+    for (auto [field, target] : {std::pair{"read_gbps", &out.readGBps},
+                                 std::pair{"int8_gops", &out.int8Gops},
+                                 std::pair{"bf16_gflops", &out.bf16Gflops},
+                                 std::pair{"f32_gflops", &out.f32Gflops}})
+      if (llvm::Error error = readRate(*rates, inner, field, *target)) return error;
+  }
+  return profile;
+}
+
+llvm::Error TargetProfile::save(llvm::StringRef path) const {
+  // writeToOutput goes through a temporary file, so a full disk leaves no half profile.
+  return llvm::writeToOutput(path, [&](llvm::raw_ostream& os) -> llvm::Error {
+    os << llvm::formatv("{0:2}", toJson()) << "\n";
+    return llvm::Error::success();
+  });
+}
+
+llvm::Expected<TargetProfile> TargetProfile::load(llvm::StringRef path) {
+  auto buffer = llvm::MemoryBuffer::getFile(path);
+  if (std::error_code error = buffer.getError())
+    return llvm::createStringError(error, path + ": " + error.message());
+  llvm::Expected<llvm::json::Value> json = llvm::json::parse((*buffer)->getBuffer());
+  if (!json) return llvm::createStringError(path + ": " + llvm::toString(json.takeError()));
+  return fromJson(*json, path);
+}
+
+}  // namespace fathom
