@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The emit phase: encodes the weights and writes the artifact.
+#ifndef FATHOM_COMPILER_EMIT_EMITARTIFACT_H
+#define FATHOM_COMPILER_EMIT_EMITARTIFACT_H
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "mlir/IR/BuiltinOps.h"
+
+namespace fathom {
+class Checkpoint;
+
+namespace emit {
+
+struct EmitOptions {
+  std::string output;
+  std::string quantization;           // recorded in the model: "q4"
+  std::vector<uint8_t> tokenizer;     // the compiled tokenizer; empty: none
+  std::string notes;                  // JSON: how the artifact was made
+  std::vector<std::vector<char>> code;  // per schedule.program, in order
+  int threads = 1;
+  /// Called from time to time with the weight bytes written so far and in all.
+  std::function<void(uint64_t done, uint64_t total)> progress;
+};
+
+/// Writes `module` (after the schedule phase) to options.output. Weights are read from `weights`, encoded
+/// and written a few megabytes at a time. The same inputs give the same bytes. Errors in the module are
+/// diagnostics plus kInternal; those of the checkpoint or the output come back as they are.
+absl::Status emitArtifact(mlir::ModuleOp module, const Checkpoint& weights, const EmitOptions& options);
+
+}  // namespace emit
+}  // namespace fathom
+
+#endif  // FATHOM_COMPILER_EMIT_EMITARTIFACT_H

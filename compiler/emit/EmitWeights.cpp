@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Encoding in bounded memory: a batch of tiles is read, encoded by several threads, hashed and written.
+#include "compiler/emit/EmitWeights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "compiler/quantize/WeightSource.h"
+#include "compiler/quantize/tile16.h"
+#include "dialects/graph/Graph.h"
+#include "dialects/schedule/Schedule.h"
+#include "frontend/weights/checkpoint.h"
+#include "runtime/base/status.h"
+
+using namespace mlir;
+
+namespace fathom::emit {
+namespace {
+
+// Encoded bytes of one batch. With float32 rows of up to 8 times that, memory stays below 300 MB.
+constexpr int64_t kBatchBytes = 16 << 20;
+
+// One weight: `matrices` matrices of rows x cols. Raw tensors count as one tile per row.
+struct Layout {
+  WeightEncoding encoding;
+  int64_t matrices, rows, cols;
+
+  bool raw() const { return encoding == WeightEncoding::kRawF32 || encoding == WeightEncoding::kRawI32; }
+  int64_t tileRows() const { return raw() ? 1 : kTileRows; }
+  int64_t tilesPerMatrix() const { return (rows + tileRows() - 1) / tileRows(); }
+  int64_t tiles() const { return matrices * tilesPerMatrix(); }
+  int64_t tileBytes() const { return raw() ? 4 * cols : TileBytes(encoding, cols); }
+};
+
+Layout layoutOf(schedule::WeightOp op) {
+  RankedTensorType type = op.getTensorType();
+  ArrayRef<int64_t> shape = type.getShape();
+  const auto encoding = cast<graph::EncodingAttr>(type.getEncoding()).getKind();
+  Layout layout{static_cast<WeightEncoding>(encoding), 1, 1, shape.back()};
+  if (shape.size() > 1) layout.rows = shape[shape.size() - 2];
+  for (int64_t d = 0; d + 2 < static_cast<int64_t>(shape.size()); ++d) layout.matrices *= shape[d];
+  return layout;
+}
+
+// Reads and encodes tiles [begin, end) to `out`. NaN and infinity are refused: they would spread into
+// every logit, and the quantised encodings cannot hold them.
+absl::Status encodeTiles(quantize::WeightSource& source, const Layout& layout, int64_t begin,
+                         int64_t end, uint8_t* out, StringRef name) {
+  std::vector<float> values(layout.tileRows() * layout.cols);
+  for (int64_t tile = begin; tile < end; ++tile, out += layout.tileBytes()) {
+    const int64_t matrix = tile / layout.tilesPerMatrix();
+    const int64_t first = tile % layout.tilesPerMatrix() * layout.tileRows();
+    const int64_t count = std::min(layout.tileRows(), layout.rows - first);
+    const int64_t row = matrix * layout.rows + first;
+    FATHOM_RETURN_IF_ERROR(source.read(row, row + count, values.data()));
+    for (int64_t i = 0; i < count * layout.cols; ++i) {
+      if (!std::isfinite(values[i]))
+        return InputError(absl::StrCat("tensor '", name.str(), "'"),
+                          absl::StrCat("element (", row + i / layout.cols, ", ", i % layout.cols, ")"),
+                          "a finite value", values[i]);
+    }
+    if (layout.raw())
+      std::memcpy(out, values.data(), layout.tileBytes());
+    else
+      EncodeTile(layout.encoding, values.data(), count, layout.cols, out);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const EmitOptions& options,
+                        ArtifactWriter& writer, uint64_t done, uint64_t total) {
+  const Layout layout = layoutOf(op);
+  std::vector<std::unique_ptr<quantize::WeightSource>> sources;
+  for (int i = 0; i < std::max(1, options.threads); ++i) {
+    auto source = quantize::makeWeightSource(op.getYielded(), weights);
+    if (failed(source)) return absl::InternalError(absl::StrCat("weight ", op.getSymName().str(), " has no reader"));
+    sources.push_back(std::move(*source));
+  }
+  std::vector<uint64_t> shape(op.getTensorType().getShape().begin(), op.getTensorType().getShape().end());
+  FATHOM_RETURN_IF_ERROR(
+      writer.BeginTensor(op.getSymName().str(), shape, static_cast<uint8_t>(layout.encoding)));
+  const int64_t batch = std::max<int64_t>(1, kBatchBytes / layout.tileBytes());
+  std::vector<uint8_t> bytes;
+  for (int64_t first = 0; first < layout.tiles(); first += batch) {
+    const int64_t count = std::min(batch, layout.tiles() - first);
+    bytes.resize(count * layout.tileBytes());
+    const int64_t workers = std::min<int64_t>(sources.size(), bytes.size() < (1 << 18) ? 1 : count);
+    std::vector<absl::Status> statuses(workers);
+    auto work = [&](int64_t w) {
+      const int64_t begin = count * w / workers, end = count * (w + 1) / workers;
+      statuses[w] = encodeTiles(*sources[w], layout, first + begin, first + end,
+                                bytes.data() + begin * layout.tileBytes(), op.getSymName());
+    };
+    std::vector<std::thread> threads;
+    for (int64_t w = 1; w < workers; ++w) threads.emplace_back(work, w);
+    work(0);
+    for (std::thread& thread : threads) thread.join();
+    for (const absl::Status& status : statuses) FATHOM_RETURN_IF_ERROR(status);
+    FATHOM_RETURN_IF_ERROR(writer.Append(bytes));
+    done += bytes.size();
+    if (options.progress) options.progress(done, total);
+  }
+  writer.EndTensor();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status emitWeights(ModuleOp module, const Checkpoint& weights, const EmitOptions& options,
+                         ArtifactWriter& writer) {
+  uint64_t total = 0, done = 0;
+  for (auto op : module.getOps<schedule::WeightOp>()) {
+    const Layout layout = layoutOf(op);
+    total += layout.tiles() * layout.tileBytes();
+  }
+  for (auto op : module.getOps<schedule::WeightOp>()) {
+    FATHOM_RETURN_IF_ERROR(emitWeight(op, weights, options, writer, done, total));
+    const Layout layout = layoutOf(op);
+    done += layout.tiles() * layout.tileBytes();
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace fathom::emit

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Writes a .fathom file front to back: segments, tensors, then the header (docs/spec/artifact.md).
+#ifndef FATHOM_COMPILER_EMIT_ARTIFACT_WRITER_H_
+#define FATHOM_COMPILER_EMIT_ARTIFACT_WRITER_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+
+struct crypto_generichash_blake2b_state;
+
+namespace fathom {
+
+using DigestBytes = std::array<uint8_t, 32>;
+
+// What was written, for the header.
+struct WrittenSegment {
+  uint8_t kind;  // schema::SegmentKind
+  std::string name;
+  uint64_t offset, length;
+  DigestBytes digest;
+};
+struct WrittenTensor {
+  std::string name;
+  std::vector<uint64_t> shape;
+  uint8_t encoding;  // schema::Encoding
+  uint32_t segment;
+  uint64_t offset, length;  // offset from the segment's start
+  DigestBytes digest;
+};
+
+// The file appears under its final name only when Finish succeeds; until then, and after any error, there
+// is only a temporary file beside it, removed by the destructor. Not thread-safe.
+class ArtifactWriter {
+ public:
+  // Errors: kPermissionDenied / kNotFound / kInvalidArgument naming the path and the system's reason.
+  static absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& path);
+  ~ArtifactWriter();
+
+  // A segment is either bytes given whole, or a run of tensors between Begin and End.
+  absl::Status AddSegment(uint8_t kind, std::string name, absl::Span<const uint8_t> bytes);
+  absl::Status BeginTensorSegment(uint8_t kind, std::string name);
+  absl::Status BeginTensor(std::string name, std::vector<uint64_t> shape, uint8_t encoding);
+  absl::Status Append(absl::Span<const uint8_t> bytes);  // bytes of the open tensor
+  void EndTensor();
+  // The segment's digest is the hash of its tensors' digests, in order: no byte is hashed twice.
+  void EndTensorSegment();
+
+  const std::vector<WrittenSegment>& segments() const { return segments_; }
+  const std::vector<WrittenTensor>& tensors() const { return tensors_; }
+
+  // Writes the header (a finished FlatBuffer) and the prefix, syncs, renames to the final path.
+  absl::Status Finish(absl::Span<const uint8_t> header);
+
+  uint64_t bytes_written() const { return position_; }
+
+ private:
+  explicit ArtifactWriter(std::string path);
+  absl::Status Write(absl::Span<const uint8_t> bytes);
+  absl::Status PadTo(uint64_t alignment);
+  absl::Status SystemError(const char* what) const;
+
+  std::string path_, temporary_;
+  int fd_ = -1;
+  uint64_t position_ = 0;
+  std::vector<WrittenSegment> segments_;
+  std::vector<WrittenTensor> tensors_;
+  size_t segment_first_tensor_ = 0;
+  std::unique_ptr<crypto_generichash_blake2b_state> hash_;
+};
+
+// BLAKE2b-256.
+DigestBytes HashBytes(absl::Span<const uint8_t> bytes);
+
+}  // namespace fathom
+
+#endif  // FATHOM_COMPILER_EMIT_ARTIFACT_WRITER_H_

@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Buffers, records, weights and dispatches of one entry point, and the walk over its ops.
+#include "compiler/lower/EntryLowering.h"
+
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+
+namespace fathom::lower {
+namespace {
+
+int64_t roundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// Bytes of one record of `width` elements.
+int64_t recordBytes(Activation form, int64_t width) {
+  if (form == Activation::kBf16) return roundUp(2 * width, 64);
+  const int64_t padded = roundUp(width, 64);
+  return roundUp(padded + padded / 4, 64);
+}
+
+bool isView(Operation* op) {
+  return isa<tensor::ExpandShapeOp, tensor::ExtractSliceOp, tensor::CollapseShapeOp>(op);
+}
+
+// The last op of the block that reads `value` or a view of it; null when nobody does.
+Operation* lastReader(Value value) {
+  Operation* last = nullptr;
+  for (Operation* user : value.getUsers()) {
+    Operation* reader = user;
+    // These are read where their result goes into the cache.
+    if (isa<graph::LatentCompressOp, graph::RopeOp>(user) && user->getResult(0).hasOneUse())
+      if (auto append = dyn_cast<graph::CacheAppendOp>(*user->getResult(0).user_begin())) reader = append;
+    if (isView(user)) reader = lastReader(user->getResult(0));
+    if (reader && (!last || last->isBeforeInBlock(reader))) last = reader;
+  }
+  return last;
+}
+
+}  // namespace
+
+graph::Encoding encodingOf(Value encoded) {
+  auto type = cast<RankedTensorType>(encoded.getType());
+  return cast<graph::EncodingAttr>(type.getEncoding()).getKind();
+}
+
+EntryLowering::EntryLowering(ProgramLowering& program, func::FuncOp function, schedule::EntryOp entry)
+    : program(program), function(function), builder(OpBuilder::atBlockBegin(&entry.getBody().front())) {}
+
+LogicalResult EntryLowering::run() {
+  Block& block = function.getBody().front();
+  const auto input = schedule::BufferKind::Input;
+  struct {
+    StringRef name;
+    AffineExpr size;
+    Value* buffer;
+  } inputs[] = {{"tokens", T() * 4, &tokens},         {"positions", T() * 4, &positions},
+                {"sequence", T() * 4, &sequence},     {"page_table", B() * P() * 4, &pageTable},
+                {"context_length", B() * 4, &contextLength}, {"logit_rows", R() * 4, &logitRows}};
+  if (block.getNumArguments() != std::size(inputs))
+    return function.emitOpError("an entry point takes 6 arguments (docs/spec/artifact.md), found ")
+           << block.getNumArguments();
+  for (auto& in : inputs) *in.buffer = newBuffer(in.name, in.size, input);
+  cache = newBuffer("kv_cache", constant(0), schedule::BufferKind::KvCache);
+  for (Operation& op : block) {
+    builder.setInsertionPointToEnd(tokens.getParentBlock());
+    if (failed(lowerOp(&op))) return failure();
+  }
+  if (!output) return function.emitOpError("has no graph.logits to give out");
+  return success();
+}
+
+LogicalResult EntryLowering::lowerOp(Operation* op) {
+  // Weight expressions and what is lowered with its user.
+  if (op->getNumOperands() == 0 || isa<graph::EncodeOp, graph::LatentCompressOp, func::ReturnOp>(op))
+    return success();
+  if (isView(op) || op->getName().getStringRef() == "tensor.concat" ||
+      op->getName().getStringRef() == "linalg.transpose") {
+    auto type = dyn_cast<RankedTensorType>(op->getResult(0).getType());
+    if (type && type.hasStaticShape()) return success();
+  }
+  return TypeSwitch<Operation*, LogicalResult>(op)
+      .Case<graph::EmbedOp, graph::LinearOp, graph::LinearSwigluOp, graph::RmsNormOp, graph::RopeOp,
+            graph::SwigluOp, graph::CacheAppendOp, graph::LatentAttentionOp,
+            graph::LatentAttentionAbsorbedOp, graph::AttentionOp, graph::MoeRouteOp,
+            graph::MoeExpertsOp, graph::LogitsOp, arith::AddFOp, tensor::ExpandShapeOp,
+            tensor::ExtractSliceOp, tensor::CollapseShapeOp>([&](auto typed) { return lower(typed); })
+      .Default([&](Operation* other) {
+        return other->emitOpError("has no kernel for target '") << program.profile.name << "' (phase lower)";
+      });
+}
+
+AffineMap EntryLowering::map(ArrayRef<AffineExpr> exprs) {
+  return AffineMap::get(0, 4, exprs, builder.getContext());
+}
+
+SmallVector<AffineMap> EntryLowering::grid(AffineExpr x, AffineExpr y, AffineExpr z) {
+  const AffineExpr one = constant(1);
+  return {map({x}), map({y ? y : one}), map({z ? z : one})};
+}
+
+Value EntryLowering::newBuffer(StringRef name, AffineExpr bytes, schedule::BufferKind kind) {
+  return schedule::BufferOp::create(builder, function.getLoc(), builder.getStringAttr(name),
+                                    schedule::BufferKindAttr::get(builder.getContext(), kind),
+                                    AffineMapAttr::get(map({bytes})), AffineMapAttr());
+}
+
+Rows EntryLowering::newRows(StringRef name, AffineExpr count, int64_t width) {
+  return {newBuffer(name, count * (4 * ld(width))), count, width, ld(width), 1, width, 0};
+}
+
+FailureOr<Rows> EntryLowering::rowsOf(Value value, Operation* user) {
+  auto it = rows.find(value);
+  if (it == rows.end())
+    return user->emitOpError("cannot be lowered: operand ") << value << " is not held as float32 rows";
+  return it->second;
+}
+
+Records EntryLowering::newRecords(AffineExpr count, int64_t groups, int64_t width, Activation form) {
+  const int64_t bytes = recordBytes(form, width);
+  return {newBuffer("records", count * (groups * bytes)), 0, groups * bytes, bytes};
+}
+
+void EntryLowering::encode(const Rows& from, const Records& to, Activation form, StringRef label) {
+  Config config;
+  config.set("n", builder.getI64IntegerAttr(from.width));
+  config.set("groups", builder.getI64IntegerAttr(from.groups));
+  config.set("in_ld", builder.getI64IntegerAttr(from.ld));
+  config.set("in_group_ld", builder.getI64IntegerAttr(from.groupLd));
+  config.set("in_offset", builder.getI64IntegerAttr(from.offset));
+  config.set("act", builder.getStringAttr(name(form)));
+  config.set("act_stride", builder.getI64IntegerAttr(to.stride));
+  config.set("act_batch_stride", builder.getI64IntegerAttr(to.batchStride));
+  launch("encode", config,
+         {{from.buffer, to.buffer}, grid(from.count, constant(from.groups)), {}, label.str()});
+}
+
+FailureOr<Records> EntryLowering::recordsOf(Value value, int64_t groups, int64_t width,
+                                            Activation form, Operation* user) {
+  if (form != Activation::kF32) {
+    auto it = records[value].find(static_cast<int>(form));
+    if (it != records[value].end()) return it->second;
+  }
+  auto x = rowsOf(value, user);
+  if (failed(x)) return failure();
+  Rows view = *x;
+  if (view.groups == 1 && groups > 1) {  // a plain row seen as `groups` runs
+    view.groups = groups;
+    view.width = view.groupLd = width;
+  }
+  if (view.groups != groups || view.width != width)
+    return user->emitOpError("cannot be lowered: expected an input of ")
+           << groups << " x " << width << " elements, found " << view.groups << " x " << view.width;
+  if (form == Activation::kF32) return Records{view.buffer, 4 * view.offset, 4 * view.ld, 4 * view.groupLd};
+  const Records made = newRecords(view.count, groups, width, form);
+  encode(view, made, form, label(user, "encode"));
+  records[value][static_cast<int>(form)] = made;
+  return made;
+}
+
+EntryLowering::Wanted EntryLowering::wantedOf(Value value) {
+  Wanted wanted;
+  for (OpOperand& use : value.getUses()) {
+    Operation* user = use.getOwner();
+    Value weight;
+    if (auto linear = dyn_cast<graph::LinearOp>(user)) {
+      if (linear.getX() == value) weight = linear.getW();
+      if (linear.getResidual() == value) wanted.f32 = true;
+    } else if (auto swiglu = dyn_cast<graph::LinearSwigluOp>(user)) {
+      weight = swiglu.getWGate();
+    } else if (auto experts = dyn_cast<graph::MoeExpertsOp>(user)) {
+      if (experts.getX() == value) weight = experts.getWUp();
+      if (experts.getShared() == value || experts.getResidual() == value) wanted.f32 = true;
+    }
+    const Activation form = weight ? program.activationFor(encodingOf(weight)) : Activation::kF32;
+    if (form == Activation::kF32) wanted.f32 = true;
+    if (form == Activation::kBf16) wanted.bf16 = true;
+    if (form == Activation::kI8) wanted.i8 = true;
+  }
+  return wanted;
+}
+
+FailureOr<Value> EntryLowering::weight(Value encoded, Operation* user) {
+  Value& use = weights[encoded];
+  if (use) return use;
+  auto encode = encoded.getDefiningOp<graph::EncodeOp>();
+  if (!encode)
+    return user->emitOpError("cannot be lowered: its weight has no encoding; run "
+                             "fathom-assign-encodings first");
+  auto symbol = program.weights.get(encode);
+  if (failed(symbol)) return failure();
+  use = schedule::UseWeightOp::create(builder, function.getLoc(), *symbol);
+  return use;
+}
+
+FailureOr<Value> EntryLowering::matrix(Value encoded, Operation* user, Config& config) {
+  auto value = weight(encoded, user);
+  if (failed(value)) return failure();
+  auto type = cast<RankedTensorType>(encoded.getType());
+  const graph::Encoding encoding = encodingOf(encoded);
+  config.set("rows", builder.getI64IntegerAttr(type.getDimSize(type.getRank() - 2)));
+  config.set("cols", builder.getI64IntegerAttr(type.getShape().back()));
+  config.set("enc", builder.getStringAttr(graph::stringifyEncoding(encoding)));
+  config.set("act", builder.getStringAttr(name(program.activationFor(encoding))));
+  return value;
+}
+
+bool EntryLowering::isLastUse(Value value, Operation* user) {
+  Operation* last = lastReader(value);
+  return last == user && value.getDefiningOp() && !isView(value.getDefiningOp());
+}
+
+std::string EntryLowering::label(Operation* op, StringRef part) {
+  // The builder names locations after the place in the model: "layers.3.mlp".
+  if (auto named = op->getLoc()->findInstanceOf<NameLoc>())
+    return (named.getName().getValue() + "/" + part).str();
+  return part.str();
+}
+
+void EntryLowering::launch(StringRef family, Config config, Launch launch) {
+  MLIRContext* context = builder.getContext();
+  SmallVector<Value> buffers;
+  SmallVector<int64_t> offsets;
+  for (const Arg& arg : launch.args) {
+    buffers.push_back(arg.buffer);
+    offsets.push_back(arg.offset);
+  }
+  SmallVector<AffineMap> push;
+  for (AffineExpr expr : launch.push) push.push_back(map({expr}));
+  const FlatSymbolRefAttr kernel = program.kernel(family, config.getDictionary(context),
+                                                  buffers.size(), push.size());
+  separate(buffers, launch.outputs);
+  schedule::DispatchOp::create(builder, function.getLoc(), kernel, builder.getAffineMapArrayAttr(launch.grid),
+                               buffers, builder.getDenseI64ArrayAttr(offsets),
+                               builder.getAffineMapArrayAttr(push), builder.getStringAttr(launch.label));
+}
+
+void EntryLowering::separate(ArrayRef<Value> buffers, unsigned outputs) {
+  ArrayRef<Value> in = buffers.drop_back(outputs), out = buffers.take_back(outputs);
+  auto touches = [](const llvm::SmallPtrSetImpl<void*>& set, ArrayRef<Value> values) {
+    return llvm::any_of(values, [&](Value v) { return set.contains(v.getAsOpaquePointer()); });
+  };
+  // Read after write, write after write, write after read.
+  if (touches(written, in) || touches(written, out) || touches(read, out)) {
+    schedule::BarrierOp::create(builder, function.getLoc());
+    written.clear();
+    read.clear();
+  }
+  for (Value v : in) read.insert(v.getAsOpaquePointer());
+  for (Value v : out) written.insert(v.getAsOpaquePointer());
+}
+
+}  // namespace fathom::lower

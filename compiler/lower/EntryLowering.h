@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The state of lowering one entry point: which buffer holds which value, and how dispatches are made.
+// Internal to compiler/lower.
+#ifndef FATHOM_COMPILER_LOWER_ENTRYLOWERING_H
+#define FATHOM_COMPILER_LOWER_ENTRYLOWERING_H
+
+#include "compiler/lower/ProgramLowering.h"
+#include "dialects/graph/Graph.h"
+#include "dialects/schedule/Schedule.h"
+#include "llvm/ADT/DenseMap.h"
+#include "llvm/ADT/SmallPtrSet.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Builders.h"
+
+namespace fathom::lower {
+
+/// The encoding of an encoded weight.
+graph::Encoding encodingOf(mlir::Value encoded);
+
+/// round_up(n, 16): elements from row to row of a float32 buffer.
+inline int64_t ld(int64_t n) { return (n + 15) / 16 * 16; }
+
+/// Where a [count, groups * width] float32 value lies. Row t, group g starts at element
+/// offset + t * ld + g * groupLd of `buffer`. A plain row has one group.
+struct Rows {
+  mlir::Value buffer;
+  mlir::AffineExpr count;  // rows, over (T, B, P, R)
+  int64_t width = 0;       // elements of one group
+  int64_t ld = 0;
+  int64_t groups = 1;
+  int64_t groupLd = 0;
+  int64_t offset = 0;
+};
+
+/// Activation records (docs/spec/encodings.md) of `groups` matrices side by side.
+struct Records {
+  mlir::Value buffer;
+  int64_t offset = 0;       // bytes
+  int64_t stride = 0;       // bytes from token to token
+  int64_t batchStride = 0;  // bytes from group to group
+};
+
+/// An argument of a dispatch: a buffer and a constant byte offset into it.
+struct Arg {
+  Arg(mlir::Value buffer, int64_t offset = 0) : buffer(buffer), offset(offset) {}
+  mlir::Value buffer;
+  int64_t offset;
+};
+
+/// What a dispatch is made of besides its kernel.
+struct Launch {
+  llvm::SmallVector<Arg> args;
+  llvm::SmallVector<mlir::AffineMap> grid;  // three
+  llvm::SmallVector<mlir::AffineExpr> push;
+  std::string label;
+  unsigned outputs = 1;  // how many of the last args are written
+};
+
+class EntryLowering {
+ public:
+  EntryLowering(ProgramLowering& program, mlir::func::FuncOp function, schedule::EntryOp entry);
+
+  /// Lowers every op of the function, in order.
+  mlir::LogicalResult run();
+
+ private:
+  using Config = mlir::NamedAttrList;
+
+  mlir::LogicalResult lowerOp(mlir::Operation* op);
+  mlir::LogicalResult lower(graph::EmbedOp op);
+  mlir::LogicalResult lower(graph::LinearOp op);
+  mlir::LogicalResult lower(graph::LinearSwigluOp op);
+  mlir::LogicalResult lower(graph::RmsNormOp op);
+  mlir::LogicalResult lower(graph::RopeOp op);
+  mlir::LogicalResult lower(graph::SwigluOp op);
+  mlir::LogicalResult lower(graph::CacheAppendOp op);
+  mlir::LogicalResult lower(graph::LatentAttentionOp op);
+  mlir::LogicalResult lower(graph::LatentAttentionAbsorbedOp op);
+  mlir::LogicalResult lower(graph::AttentionOp op);
+  mlir::LogicalResult lower(graph::MoeRouteOp op);
+  mlir::LogicalResult lower(graph::LogitsOp op);
+  mlir::LogicalResult lower(graph::MoeExpertsOp op);
+  mlir::LogicalResult lower(mlir::arith::AddFOp op);
+  mlir::LogicalResult lower(mlir::tensor::ExpandShapeOp op);
+  mlir::LogicalResult lower(mlir::tensor::ExtractSliceOp op);
+  mlir::LogicalResult lower(mlir::tensor::CollapseShapeOp op);
+
+  // Pieces shared by several ops.
+  void launch(mlir::StringRef family, Config config, Launch launch);
+  mlir::FailureOr<Rows> rowsOf(mlir::Value value, mlir::Operation* user);
+  mlir::FailureOr<mlir::Value> weight(mlir::Value encoded, mlir::Operation* user);
+  /// The weight of a matrix product with its encoding; `config` gets rows, cols, enc and act.
+  mlir::FailureOr<mlir::Value> matrix(mlir::Value encoded, mlir::Operation* user, Config& config);
+  mlir::Value newBuffer(mlir::StringRef name, mlir::AffineExpr bytes,
+                        schedule::BufferKind kind = schedule::BufferKind::Transient);
+  Rows newRows(mlir::StringRef name, mlir::AffineExpr count, int64_t width);
+  /// The records of `value`, `groups` matrices of `width` elements, in `form`; encodes when there are none.
+  mlir::FailureOr<Records> recordsOf(mlir::Value value, int64_t groups, int64_t width, Activation form,
+                                     mlir::Operation* user);
+  /// A new buffer for the records of `count` rows.
+  Records newRecords(mlir::AffineExpr count, int64_t groups, int64_t width, Activation form);
+  void encode(const Rows& from, const Records& to, Activation form, mlir::StringRef label);
+  /// In which forms the users of `value` read it.
+  struct Wanted {
+    bool f32 = false, bf16 = false, i8 = false;
+  };
+  Wanted wantedOf(mlir::Value value);
+  /// The norm kernel: rows, records or both, as wanted, become those of `result`.
+  mlir::LogicalResult normalise(mlir::Operation* op, mlir::Value result, const Rows& x,
+                                mlir::Value gamma, double eps, int64_t groups, int64_t n,
+                                mlir::Value gather, mlir::AffineExpr count, Wanted wanted);
+  void setCache(Config& config, int64_t layer);
+  /// The split form of attention: `family` writes partial sums, attention_combine merges them.
+  mlir::LogicalResult launchSplit(mlir::Operation* op, mlir::StringRef family, Config config,
+                                  mlir::SmallVector<Arg> args, int64_t heads, int64_t width,
+                                  int64_t panels, mlir::Value result);
+  /// A barrier before a dispatch that conflicts with one since the last barrier.
+  void separate(llvm::ArrayRef<mlir::Value> buffers, unsigned outputs);
+  bool isLastUse(mlir::Value value, mlir::Operation* user);
+  bool isRotatedByAppend(graph::RopeOp op);
+  bool isPrefill() { return function.getName() == "prefill"; }
+  std::string label(mlir::Operation* op, mlir::StringRef part);
+
+  mlir::AffineExpr T() { return symbol(0); }
+  mlir::AffineExpr B() { return symbol(1); }
+  mlir::AffineExpr P() { return symbol(2); }
+  mlir::AffineExpr R() { return symbol(3); }
+  mlir::AffineExpr symbol(unsigned i) { return builder.getAffineSymbolExpr(i); }
+  mlir::AffineExpr constant(int64_t v) { return builder.getAffineConstantExpr(v); }
+  /// The minimum of `exprs`, as a map.
+  mlir::AffineMap map(llvm::ArrayRef<mlir::AffineExpr> exprs);
+  llvm::SmallVector<mlir::AffineMap> grid(mlir::AffineExpr x, mlir::AffineExpr y = {}, mlir::AffineExpr z = {});
+
+  ProgramLowering& program;
+  mlir::func::FuncOp function;
+  mlir::OpBuilder builder;
+  mlir::Value tokens, positions, sequence, pageTable, contextLength, logitRows, cache, output;
+  llvm::DenseMap<mlir::Value, Rows> rows;
+  llvm::DenseMap<mlir::Value, llvm::SmallDenseMap<int, Records>> records;  // by value, by form
+  llvm::DenseMap<mlir::Value, mlir::Value> weights;                        // graph.encode -> use_weight
+  llvm::SmallPtrSet<void*, 16> written, read;  // buffers since the last barrier
+  llvm::DenseMap<mlir::Value, mlir::Value> routes;  // index / weight of a moe_route -> buffer
+};
+
+}  // namespace fathom::lower
+
+#endif  // FATHOM_COMPILER_LOWER_ENTRYLOWERING_H

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Lowering of the cache and of attention, latent and grouped-query.
+#include "compiler/lower/EntryLowering.h"
+
+using namespace mlir;
+
+namespace fathom::lower {
+namespace {
+
+// Runs of the context that one token's attention is cut into. Fixed, so that a result does not depend on
+// the number of workers; enough of them to keep a machine of many cores busy at long contexts.
+constexpr int64_t kSplits = 16;
+
+}  // namespace
+
+void EntryLowering::setCache(Config& config, int64_t layer) {
+  config.set("kv", builder.getStringAttr(program.cacheElement));
+  config.set("page_tokens", builder.getI64IntegerAttr(program.pageTokens));
+  config.set("page_bytes", builder.getI64IntegerAttr(program.pageBytes));
+}
+
+bool EntryLowering::isRotatedByAppend(graph::RopeOp op) {
+  if (!op.getResult().hasOneUse() || op.getOffset() != 0) return false;
+  auto append = dyn_cast<graph::CacheAppendOp>(*op.getResult().user_begin());
+  return append && append.getRows().size() == 2 && append.getRows()[0] == op.getResult();
+}
+
+LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
+  Config config;
+  setCache(config, op.getLayer());
+  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
+  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  Launch launched{{}, grid(T()), {P()}, label(op, "cache_append")};
+  if (op.getRows().size() == 1) {
+    auto compress = op.getRows()[0].getDefiningOp<graph::LatentCompressOp>();
+    if (!compress) return op.emitOpError("cannot be lowered: expected a row of graph.latent_compress");
+    auto x = rowsOf(compress.getX(), op);
+    auto gamma = weight(compress.getGamma(), op), table = weight(compress.getTable(), op);
+    if (failed(x) || failed(gamma) || failed(table)) return failure();
+    config.set("rank", builder.getI64IntegerAttr(compress.getRank()));
+    config.set("dim", builder.getI64IntegerAttr(compress.getRopeDim()));
+    config.set("eps", builder.getF64FloatAttr(compress.getEps()));
+    config.set("interleaved", builder.getBoolAttr(compress.getInterleaved()));
+    config.set("mscale", builder.getF64FloatAttr(compress.getMscale()));
+    config.set("in_ld", builder.getI64IntegerAttr(x->ld));
+    config.set("in_offset", builder.getI64IntegerAttr(x->offset));
+    launched.args = {x->buffer, *gamma, positions, sequence, pageTable, *table, {cache, layerBytes}};
+    launch("latent_append", config, std::move(launched));
+    return success();
+  }
+  auto rope = op.getRows()[0].getDefiningOp<graph::RopeOp>();
+  if (!rope || !isRotatedByAppend(rope))
+    return op.emitOpError("cannot be lowered: expected a key made by graph.rope with no other user");
+  auto k = rowsOf(rope.getX(), op), v = rowsOf(op.getRows()[1], op);
+  auto table = weight(rope.getTable(), op);
+  if (failed(k) || failed(v) || failed(table)) return failure();
+  config.set("kv_heads", builder.getI64IntegerAttr(rope.getHeads()));
+  config.set("head_dim", builder.getI64IntegerAttr(rope.getHeadDim()));
+  config.set("dim", builder.getI64IntegerAttr(rope.getDim()));
+  config.set("interleaved", builder.getBoolAttr(rope.getInterleaved()));
+  config.set("mscale", builder.getF64FloatAttr(rope.getMscale()));
+  config.set("k_ld", builder.getI64IntegerAttr(k->ld));
+  config.set("k_offset", builder.getI64IntegerAttr(k->offset));
+  config.set("v_ld", builder.getI64IntegerAttr(v->ld));
+  config.set("v_offset", builder.getI64IntegerAttr(v->offset));
+  launched.args = {k->buffer, v->buffer, positions, sequence, pageTable, *table, {cache, layerBytes}};
+  launch("kv_append", config, std::move(launched));
+  return success();
+}
+
+LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config config,
+                                         SmallVector<Arg> args, int64_t heads, int64_t width,
+                                         int64_t panels, Value result) {
+  const Value partial = newBuffer("partial", T() * (4 * kSplits * heads * (width + 16)));
+  config.set("splits", builder.getI64IntegerAttr(kSplits));
+  args.push_back(partial);
+  launch(family, config,
+         {std::move(args), grid(constant(kSplits), T(), constant(panels)), {P()}, label(op, "attention")});
+  const Rows out = newRows("attention", T(), heads * width);
+  rows[result] = out;
+  Config combine;
+  combine.set("heads", builder.getI64IntegerAttr(heads));
+  combine.set("width", builder.getI64IntegerAttr(width));
+  combine.set("splits", builder.getI64IntegerAttr(kSplits));
+  combine.set("out_ld", builder.getI64IntegerAttr(out.ld));
+  launch("attention_combine", combine,
+         {{partial, out.buffer}, grid(T(), constant(heads)), {}, label(op, "attention_combine")});
+  return success();
+}
+
+LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
+  auto latent = rowsOf(op.getQLatent(), op), q = rowsOf(op.getQ(), op);
+  if (failed(latent) || failed(q)) return failure();
+  if (latent->ld != op.getHeads() * op.getRank() || q->groups != 1)
+    return op.emitOpError("cannot be lowered: heads x rank must be a multiple of 16");
+  Config config;
+  setCache(config, op.getLayer());
+  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
+  config.set("rank", builder.getI64IntegerAttr(op.getRank()));
+  config.set("dim", builder.getI64IntegerAttr(op.getRopeDim()));
+  config.set("scale", builder.getF64FloatAttr(op.getScale()));
+  config.set("q_ld", builder.getI64IntegerAttr(q->ld));
+  config.set("q_head_ld", builder.getI64IntegerAttr(op.getNope() + op.getRopeDim()));
+  config.set("q_offset", builder.getI64IntegerAttr(q->offset + op.getNope()));
+  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
+  return launchSplit(op, "latent_attention", config,
+                     {latent->buffer, q->buffer, positions, sequence, pageTable, {cache, layerBytes}},
+                     op.getHeads(), op.getRank(), (op.getHeads() + 15) / 16, op.getResult());
+}
+
+LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
+  if (op.getForm() != graph::AttentionForm::Expanded || !op.getWUk())
+    return op.emitOpError("cannot be lowered: expected form(expanded) with w_uk and w_uv; run "
+                          "fathom-choose-attention-form first");
+  auto q = rowsOf(op.getQ(), op);
+  Config config, unused;
+  auto uk = matrix(op.getWUk(), op, config), uv = matrix(op.getWUv(), op, unused);
+  if (failed(q) || failed(uk) || failed(uv)) return failure();
+  for (StringRef key : {"rows", "cols", "act"}) config.erase(key);
+  setCache(config, op.getLayer());
+  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
+  config.set("rank", builder.getI64IntegerAttr(op.getRank()));
+  config.set("dim", builder.getI64IntegerAttr(op.getRopeDim()));
+  config.set("nope", builder.getI64IntegerAttr(op.getNope()));
+  config.set("v", builder.getI64IntegerAttr(op.getVDim()));
+  config.set("scale", builder.getF64FloatAttr(op.getScale()));
+  config.set("q_ld", builder.getI64IntegerAttr(q->ld));
+  config.set("q_head_ld", builder.getI64IntegerAttr(op.getNope() + op.getRopeDim()));
+  config.set("q_offset", builder.getI64IntegerAttr(q->offset));
+  const Rows out = newRows("attention", T(), op.getHeads() * op.getVDim());
+  rows[op.getResult()] = out;
+  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
+  launch("latent_attention_expanded", config,
+         {{q->buffer, *uk, *uv, sequence, positions, pageTable, contextLength, {cache, layerBytes}, out.buffer},
+          grid(constant(op.getHeads()), B()),
+          {T(), P()},
+          label(op, "attention")});
+  return success();
+}
+
+LogicalResult EntryLowering::lower(graph::AttentionOp op) {
+  if (op.getSinks()) return op.emitOpError("cannot be lowered: attention sinks have no kernel yet");
+  auto q = rowsOf(op.getQ(), op);
+  if (failed(q)) return failure();
+  Config config;
+  setCache(config, op.getLayer());
+  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
+  config.set("kv_heads", builder.getI64IntegerAttr(op.getKvHeads()));
+  config.set("head_dim", builder.getI64IntegerAttr(op.getHeadDim()));
+  config.set("scale", builder.getF64FloatAttr(op.getScale()));
+  config.set("q_ld", builder.getI64IntegerAttr(q->ld));
+  config.set("window", builder.getI64IntegerAttr(op.getWindow()));
+  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
+  if (!isPrefill())
+    return launchSplit(op, "attention", config,
+                       {q->buffer, positions, sequence, pageTable, {cache, layerBytes}}, op.getHeads(),
+                       op.getHeadDim(), op.getKvHeads(), op.getResult());
+  const Rows out = newRows("attention", T(), op.getHeads() * op.getHeadDim());
+  rows[op.getResult()] = out;
+  config.set("grid_heads", builder.getI64IntegerAttr(op.getKvHeads()));
+  launch("attention_prefill", config,
+         {{q->buffer, sequence, positions, pageTable, contextLength, {cache, layerBytes}, out.buffer},
+          grid(constant(op.getKvHeads()), B()),
+          {T(), P()},
+          label(op, "attention")});
+  return success();
+}
+
+}  // namespace fathom::lower

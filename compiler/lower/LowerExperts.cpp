@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Lowering of routing and of the grouped experts: route, plan, gate and up, down, weighted sum.
+#include "compiler/lower/EntryLowering.h"
+
+using namespace mlir;
+
+namespace fathom::lower {
+
+LogicalResult EntryLowering::lower(graph::MoeRouteOp op) {
+  auto logits = rowsOf(op.getLogits(), op);
+  if (failed(logits)) return failure();
+  const int64_t topK = op.getTopK(), experts = logits->width;
+  Launch launched{{{logits->buffer, 4 * logits->offset}}, grid(T()), {}, label(op, "route")};
+  if (Value bias = op.getBias()) {
+    auto value = weight(bias, op);
+    if (failed(value)) return failure();
+    launched.args.push_back(*value);
+  }
+  const Value index = newBuffer("route_index", T() * (4 * topK));
+  const Value share = newBuffer("route_weight", T() * (4 * topK));
+  launched.args.append({index, share});
+  launched.outputs = 2;
+  Config config;
+  config.set("experts", builder.getI64IntegerAttr(experts));
+  config.set("top_k", builder.getI64IntegerAttr(topK));
+  config.set("n_group", builder.getI64IntegerAttr(op.getNGroup()));
+  config.set("topk_group", builder.getI64IntegerAttr(op.getTopkGroup()));
+  config.set("scoring", builder.getStringAttr(graph::stringifyScoring(op.getScoring())));
+  config.set("method", builder.getStringAttr(graph::stringifyRouteMethod(op.getMethod())));
+  config.set("normalize", builder.getBoolAttr(op.getNormalize()));
+  config.set("scale", builder.getF64FloatAttr(op.getScale()));
+  config.set("norm_eps", builder.getF64FloatAttr(op.getNormEps()));
+  config.set("in_ld", builder.getI64IntegerAttr(logits->ld));
+  launch("route", config, std::move(launched));
+  routes[op.getIndex()] = index;
+  routes[op.getWeight()] = share;
+  return success();
+}
+
+LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
+  auto up = cast<RankedTensorType>(op.getWUp().getType());
+  const int64_t experts = up.getDimSize(0), inner = up.getDimSize(1), hidden = up.getDimSize(2);
+  const int64_t topK = cast<RankedTensorType>(op.getIndex().getType()).getDimSize(1);
+  if (!routes.count(op.getIndex()) || !routes.count(op.getWeight()))
+    return op.emitOpError("cannot be lowered: index and weight must come from graph.moe_route");
+  const Value index = routes[op.getIndex()], share = routes[op.getWeight()];
+  const AffineExpr pairs = T() * topK;
+
+  const Value plan = newBuffer("route_plan", pairs * 4 + 4 * (2 * experts + 2));
+  Config planConfig;
+  planConfig.set("experts", builder.getI64IntegerAttr(experts));
+  planConfig.set("top_k", builder.getI64IntegerAttr(topK));
+  launch("route_plan", planConfig, {{index, plan}, grid(constant(1)), {T()}, label(op, "route_plan")});
+
+  // One projection over the grouped rows. Inactive experts cost nothing: y counts the active ones.
+  auto project = [&](StringRef part, Config config, const Records& act, SmallVector<Value> weights,
+                     int64_t n, bool gather) {
+    const Rows out = newRows(part, pairs, n);
+    config.set("experts", builder.getI64IntegerAttr(experts));
+    config.set("top_k", builder.getI64IntegerAttr(topK));
+    config.set("epilogue", builder.getStringAttr(weights.size() == 2 ? "swiglu" : "store"));
+    config.set("gather", builder.getBoolAttr(gather));
+    config.set("act_stride", builder.getI64IntegerAttr(act.stride));
+    config.set("out_ld", builder.getI64IntegerAttr(out.ld));
+    Launch launched{{{act.buffer, act.offset}}, {}, {T()}, label(op, part)};
+    launched.args.append(weights.begin(), weights.end());
+    launched.args.append({plan, out.buffer});
+    launched.grid = {map({constant(program.panels(config, n))}), map({constant(experts), pairs}),
+                     map({constant(1)})};
+    launch("experts", config, std::move(launched));
+    return out;
+  };
+  Config gateConfig, downConfig;
+  auto wGate = matrix(op.getWGate(), op, gateConfig), wUp = weight(op.getWUp(), op);
+  auto wDown = matrix(op.getWDown(), op, downConfig);
+  if (failed(wGate) || failed(wUp) || failed(wDown)) return failure();
+  const Activation form = program.activationFor(encodingOf(op.getWUp()));
+  auto x = recordsOf(op.getX(), 1, hidden, form, op);
+  if (failed(x)) return failure();
+  const Rows h = project("experts_gate_up", gateConfig, *x, {*wGate, *wUp}, inner, /*gather=*/true);
+  const Activation downForm = program.activationFor(encodingOf(op.getWDown()));
+  Records encoded{h.buffer, 0, 4 * h.ld, 0};
+  if (downForm != Activation::kF32) {
+    encoded = newRecords(pairs, 1, inner, downForm);
+    encode(h, encoded, downForm, label(op, "experts_encode"));
+  }
+  const Rows y = project("experts_down", downConfig, encoded, {*wDown}, hidden, /*gather=*/false);
+
+  // combine adds one row to the weighted sum always and a second one if there is one.
+  SmallVector<Value> addends;
+  for (Value addend : {op.getResidual(), op.getShared()})
+    if (addend) addends.push_back(addend);
+  if (addends.empty()) return op.emitOpError("cannot be lowered: expected a residual or a shared addend");
+  Config config;
+  config.set("n", builder.getI64IntegerAttr(hidden));
+  config.set("ld", builder.getI64IntegerAttr(y.ld));
+  config.set("top_k", builder.getI64IntegerAttr(topK));
+  config.set("shared", builder.getBoolAttr(addends.size() == 2));
+  Launch launched{{y.buffer, share}, grid(T()), {}, label(op, "experts_combine")};
+  for (Value addend : addends) {
+    auto value = rowsOf(addend, op);
+    if (failed(value)) return failure();
+    launched.args.push_back(value->buffer);
+  }
+  const Rows out = newRows("experts", T(), hidden);
+  rows[op.getResult()] = out;
+  launched.args.push_back(out.buffer);
+  launch("combine", config, std::move(launched));
+  return success();
+}
+
+}  // namespace fathom::lower

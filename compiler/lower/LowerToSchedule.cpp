@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The lower phase: one program per target, then the functions go.
+#include "compiler/lower/Passes.h"
+#include "compiler/lower/ProgramLowering.h"
+#include "compiler/target/Target.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/Error.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Builders.h"
+
+namespace fathom::lower {
+#define GEN_PASS_DEF_LOWERTOSCHEDULEPASS
+#include "compiler/lower/Passes.h.inc"
+}  // namespace fathom::lower
+
+using namespace mlir;
+
+namespace {
+
+constexpr int64_t kPageTokens = 64;
+
+struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSchedule> {
+  using LowerToSchedulePassBase::LowerToSchedulePassBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    if (cacheElement != "f32" && cacheElement != "bf16") {
+      module.emitError("fathom-lower-to-schedule: cache: expected f32 or bf16, found '") << cacheElement << "'";
+      return signalPassFailure();
+    }
+    auto kv = module->getAttrOfType<DictionaryAttr>("graph.kv");
+    if (!kv) {
+      module.emitError("expected the attribute graph.kv = {layers, row_elements, kind}");
+      return signalPassFailure();
+    }
+    fathom::TargetRegistry registry;
+    fathom::registerTargets(registry);
+    fathom::lower::WeightTable weights(module);
+    SmallVector<func::FuncOp> functions(module.getOps<func::FuncOp>());
+    for (const std::string& target : targets) {
+      auto profile = fathom::parseTarget(registry, target);
+      if (!profile) {
+        module.emitError(llvm::toString(profile.takeError()));
+        return signalPassFailure();
+      }
+      if (failed(lowerFor(module, *profile, weights, kv, functions))) return signalPassFailure();
+    }
+    for (func::FuncOp function : functions) function.erase();
+  }
+
+  LogicalResult lowerFor(ModuleOp module, const fathom::TargetProfile& profile,
+                         fathom::lower::WeightTable& weights, DictionaryAttr kv,
+                         ArrayRef<func::FuncOp> functions) {
+    OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+    auto integer = [&](StringRef key) { return cast<IntegerAttr>(kv.get(key)).getInt(); };
+    const int64_t layers = integer("layers");
+    const int64_t rowBytes = integer("row_elements") * (cacheElement == "f32" ? 4 : 2);
+    const int64_t pageBytes = kPageTokens * layers * rowBytes;
+    NamedAttrList cache;
+    cache.set("layers", builder.getI64IntegerAttr(layers));
+    cache.set("page_bytes", builder.getI64IntegerAttr(pageBytes));
+    cache.set("page_tokens", builder.getI64IntegerAttr(kPageTokens));
+    cache.set("row_bytes", builder.getI64IntegerAttr(rowBytes));
+    std::string symbol = profile.name;
+    for (char& c : symbol)
+      if (!llvm::isAlnum(c)) c = '_';
+    SmallVector<StringRef> features(profile.features.begin(), profile.features.end());
+    auto program = fathom::schedule::ProgramOp::create(builder, module.getLoc(), symbol, profile.name,
+                                                       profile.driver, features,
+                                                       cache.getDictionary(&getContext()));
+    fathom::lower::ProgramLowering lowering(program, profile, weights);
+    lowering.cacheElement = cacheElement;
+    lowering.pageTokens = kPageTokens;
+    lowering.pageBytes = pageBytes;
+    lowering.rowBytes = rowBytes;
+    for (func::FuncOp function : functions)
+      if (failed(lowering.lowerEntry(function))) return failure();
+    return success();
+  }
+};
+
+}  // namespace
