@@ -275,7 +275,10 @@ class HeaderVerifier {
     for (uint32_t i = 0; i < entry.buffers()->size(); ++i) {
       const std::string at = absl::StrCat(where, ".buffers[", i, "]");
       const schema::Buffer& buffer = *entry.buffers()->Get(i);
-      FATHOM_RETURN_IF_ERROR(CheckUnique(at + ".name", buffer.name(), &buffers));
+      // The arena's buffers are found by number; their names are for people.
+      FATHOM_RETURN_IF_ERROR(buffer.kind() == schema::BufferKind::transient
+                                 ? CheckName(at + ".name", buffer.name())
+                                 : CheckUnique(at + ".name", buffer.name(), &buffers));
       if (buffer.kind() > schema::BufferKind::MAX) {
         return Error(at + ".kind", "unknown kind", "at most 3", static_cast<int>(buffer.kind()));
       }

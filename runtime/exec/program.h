@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// One program of an artifact, loaded on a device: code and weights, shared by all contexts.
+#ifndef FATHOM_RUNTIME_EXEC_PROGRAM_H_
+#define FATHOM_RUNTIME_EXEC_PROGRAM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "runtime/artifact/artifact.h"
+#include "runtime/artifact/weights.h"
+#include "runtime/hal/device.h"
+
+namespace fathom {
+
+// The number of the program that suits `device` best: made for its driver, every feature present, and of
+// those the one that uses most features. kUnimplemented, with the reason for each program, when none does.
+absl::StatusOr<uint32_t> PickProgram(const Artifact& artifact, const hal::Device& device);
+
+// Immutable after Load; any number of contexts may use it at once.
+class Program {
+ public:
+  // `device` outlives the program. Checks that every entry point has the signature of
+  // docs/spec/artifact.md.
+  static absl::StatusOr<std::shared_ptr<const Program>> Load(
+      std::shared_ptr<const Artifact> artifact, std::shared_ptr<const Weights> weights,
+      hal::Device& device);
+
+  const Artifact& artifact() const { return *artifact_; }
+  const Weights& weights() const { return *weights_; }
+  const schema::Program& header() const { return *header_; }
+  hal::Device& device() const { return device_; }
+  const hal::Executable& executable() const { return *executable_; }
+
+  // The entry point called `name`, or null.
+  const schema::EntryPoint* FindEntry(const std::string& name) const;
+  // Where tensor `index` of the header lies; `offset` bytes into it.
+  hal::BufferRef TensorRef(uint32_t index, uint64_t offset) const;
+
+  uint32_t page_tokens() const { return header_->kv()->page_tokens(); }
+  uint64_t page_bytes() const { return header_->kv()->page_bytes(); }
+  uint32_t vocab_size() const { return artifact_->header().model()->vocab_size(); }
+  // float32 elements from one row of logits to the next: vocab_size rounded up to 16.
+  uint32_t logits_stride() const { return (vocab_size() + 15) / 16 * 16; }
+
+ private:
+  Program(std::shared_ptr<const Artifact> artifact, std::shared_ptr<const Weights> weights,
+          hal::Device& device)
+      : artifact_(std::move(artifact)), weights_(std::move(weights)), device_(device) {}
+  absl::Status LoadCode();
+  absl::Status PlaceWeights();
+  absl::Status CheckSignature(const schema::EntryPoint& entry) const;
+
+  const std::shared_ptr<const Artifact> artifact_;
+  const std::shared_ptr<const Weights> weights_;
+  hal::Device& device_;
+  const schema::Program* header_ = nullptr;
+  std::unique_ptr<hal::Executable> executable_;
+  std::vector<std::shared_ptr<hal::Buffer>> segments_;  // null: not a weight segment
+};
+
+// The names of an entry point's inputs, in order.
+inline constexpr const char* kInputNames[] = {"tokens",     "positions",      "sequence",
+                                              "page_table", "context_length", "logit_rows"};
+inline constexpr size_t kInputs = 6;
+
+}  // namespace fathom
+
+#endif  // FATHOM_RUNTIME_EXEC_PROGRAM_H_
