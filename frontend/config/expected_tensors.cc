@@ -189,7 +189,6 @@ std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
 uint64_t ParameterCount(const ModelConfig& config) {
   uint64_t count = 0;
   for (const TensorSpec& spec : ExpectedTensors(config)) {
-    if (spec.name.ends_with("e_score_correction_bias")) continue;
     uint64_t elements = 1;
     for (const uint64_t dim : spec.shape) elements *= dim;
     count += elements;

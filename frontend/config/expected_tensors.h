@@ -19,8 +19,7 @@ namespace fathom {
 // fp8 tensors and MTP layers are not among them.
 std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config);
 
-// Elements in all of them: 15,706,484,224 for DeepSeek-V2-Lite, 671,026,419,200 for V3. Router
-// correction biases are left out, as in the published totals (they are adjusted, not trained).
+// Elements in all of them: 15,706,484,224 for DeepSeek-V2-Lite, 671,026,419,200 for V3.
 uint64_t ParameterCount(const ModelConfig& config);
 
 // An error that names the first tensor that is missing or of another shape, or a tensor of the file
