@@ -25,9 +25,9 @@ using reference::ReferenceModel;
 using reference::Sequence;
 
 const std::filesystem::path kRoot = "tests/golden";
-// What the goldens are held to, and what float64 sums in fact reach beside float32 transformers.
-constexpr double kTolerance = 1e-4;
-constexpr double kExpected = 2e-5;
+// End-to-end runs are held to 1e-4. Float64 sums reach 3e-6 beside float32 transformers, so the
+// reference is held to less: a slip that costs 5e-5 must not hide below the common tolerance.
+constexpr double kTolerance = 1e-5;
 // Two forms of one attention, both with float64 sums, differ by rounding of stored values only.
 constexpr double kFormTolerance = 5e-6;
 
@@ -52,10 +52,8 @@ class GoldenTest : public testing::TestWithParam<std::string> {
     Sequence sequence = model.NewSequence();
     const auto logits = model.Prefill(golden_.prompt, &sequence);
     for (const Golden::Row& row : golden_.rows) {
-      const double error = RelativeError(logits.at(row.position), row.logits);
-      EXPECT_LT(error, kTolerance) << "position " << row.position;
-      EXPECT_LT(error, kExpected) << "within the tolerance but unlike before, position "
-                                  << row.position;
+      EXPECT_LT(RelativeError(logits.at(row.position), row.logits), kTolerance)
+          << "position " << row.position;
     }
     EXPECT_EQ(GreedyFrom(model, logits.back(), sequence, golden_.greedy.size()), golden_.greedy);
     for (const Golden::Continuation& other : golden_.batch) {
