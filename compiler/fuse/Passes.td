@@ -19,7 +19,7 @@ def ChooseAttentionFormPass : Pass<"fathom-choose-attention-form", "::mlir::func
 
     ```mlir
     // before, in @decode
-    %o = graph.latent_attention %q kv_b(%w) at(...) form(auto) {heads = 2, rank = 16, nope = 16, ...}
+    %o = graph.latent_attention %q kv_b(%w) at(...) form auto {heads = 2, rank = 16, nope = 16, ...}
     // after
     %uk, %uv = slices of expand_shape %w to [2, 32, 16]
     %ukt = linalg.transpose %uk permutation = [0, 2, 1]
@@ -28,7 +28,7 @@ def ChooseAttentionFormPass : Pass<"fathom-choose-attention-form", "::mlir::func
     %u = graph.latent_attention_absorbed %ql, %q at(...)
     %o = graph.linear %u, %uv
     // after, in @prefill
-    %o = graph.latent_attention %q w_uk(%uk) w_uv(%uv) at(...) form(expanded)
+    %o = graph.latent_attention %q w_uk(%uk) w_uv(%uv) at(...) form expanded
     ```
   }];
   let dependentDialects = ["::mlir::tensor::TensorDialect", "::mlir::linalg::LinalgDialect",

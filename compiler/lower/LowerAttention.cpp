@@ -111,7 +111,7 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
 
 LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
   if (op.getForm() != graph::AttentionForm::Expanded || !op.getWUk())
-    return op.emitOpError("cannot be lowered: expected form(expanded) with w_uk and w_uv; run "
+    return op.emitOpError("cannot be lowered: expected form expanded with w_uk and w_uv; run "
                           "fathom-choose-attention-form first");
   auto q = rowsOf(op.getQ(), op);
   Config config, unused;

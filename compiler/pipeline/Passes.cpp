@@ -29,6 +29,19 @@ void registerFathomPasses() {
   quantize::registerQuantizePasses();
   lower::registerLowerPasses();
   schedule::registerSchedulePasses();
+  // Phases as pipelines: --fathom-phase-graph ... with the default options.
+  for (Phase phase : {Phase::kGraph, Phase::kQuantize, Phase::kFuse, Phase::kLower, Phase::kSchedule}) {
+    const std::string_view name = kPhaseNames[static_cast<size_t>(phase)];
+    registerPassPipeline(
+        ("fathom-phase-" + std::string(name)), "the passes of phase " + std::string(name),
+        [phase](OpPassManager& manager, StringRef, function_ref<LogicalResult(const Twine&)>) {
+          CompileOptions options;
+          options.targets = {"cpu:x86-64-v4"};
+          addPhasePasses(manager, phase, options);
+          return success();
+        },
+        [](function_ref<void(const detail::PassOptions&)>) {});
+  }
 }
 
 void addPhasePasses(OpPassManager& manager, Phase phase, const CompileOptions& options) {
