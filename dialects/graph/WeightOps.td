@@ -9,10 +9,10 @@ def Graph_ParamOp : Graph_Op<"param", [Pure]> {
   let summary = "a weight by reference into the checkpoint";
   let description = [{
     The tensor called `names[0]` in the checkpoint; with several names, those tensors of equal shape
-    stacked along a new leading dimension (the experts of a layer). The checkpoint's index knows
-    file, offset and stored type, so a dump stays small and can be read again beside its checkpoint.
-    The element type is the stored one (f8E4M3FN for fp8, whose block scales the reader applies);
-    block types of GGUF count as f32.
+    stacked along a new leading dimension (the experts of a layer; one expert may have a leading 1).
+    The checkpoint's index knows file, offset and stored type, so a dump stays small and can be read
+    again beside its checkpoint. The element type is the stored one (f8E4M3FN for fp8, whose block
+    scales the reader applies); block types of GGUF and stacks of several types count as f32.
 
     Names that differ only in one running number are printed as a range.
 
