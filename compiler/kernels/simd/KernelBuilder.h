@@ -196,7 +196,6 @@ Val operator>=(Val a, Val b);
 Val operator==(Val a, Val b);
 Val operator!=(Val a, Val b);
 Val operator-(Val a);
-Val operator!(Val a);
 /// A number as a value of the type of `like`.
 Val number(Val like, double v);
 

@@ -85,7 +85,6 @@ Val operator-(Val a) {
     return Val(a.k(), a.k().b().createOrFold<arith::NegFOp>(a.v()));
   return number(a, 0) - a;
 }
-Val operator!(Val a) { return a ^ number(a, 1); }
 Val number(Val like, double v) { return like.k().constant(like.type(), v); }
 
 Val shl(Val a, int n) { return integer<arith::ShLIOp>(a, number(a, n)); }
