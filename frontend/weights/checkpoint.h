@@ -7,10 +7,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -94,7 +94,7 @@ class Checkpoint {
 
  private:
   std::vector<TensorInfo> tensors_;
-  absl::flat_hash_map<std::string_view, const TensorInfo*> by_name_;
+  std::unordered_map<std::string_view, const TensorInfo*> by_name_;
   uint64_t total_bytes_ = 0;
 };
 
