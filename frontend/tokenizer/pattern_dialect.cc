@@ -127,7 +127,7 @@ class Translator {
     }
   }
 
-  // \x41, \x{1F600} and A.
+  // \x and \u with digits, \x with digits in braces.
   absl::Status CodePoint() {
     const bool braces = in_[at_ + 1] == 'x' && at_ + 2 < in_.size() && in_[at_ + 2] == '{';
     size_t digits = at_ + (braces ? 3 : 2);
@@ -212,16 +212,6 @@ class Translator {
 
 absl::StatusOr<std::string> TranslatePattern(std::string_view pattern, std::string_view where) {
   return Translator(pattern, where).Run();
-}
-
-std::string QuotePattern(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    if (static_cast<unsigned char>(c) < 0x80 && !IsLetter(c) && !(c >= '0' && c <= '9'))
-      out += '\\';
-    out += c;
-  }
-  return out;
 }
 
 }  // namespace fathom::tokenizer

@@ -18,9 +18,6 @@ namespace fathom::tokenizer {
 // runtime when it opens the tokenizer.
 absl::StatusOr<std::string> TranslatePattern(std::string_view pattern, std::string_view where);
 
-// The pattern that matches exactly `text`.
-std::string QuotePattern(std::string_view text);
-
 }  // namespace fathom::tokenizer
 
 #endif  // FATHOM_FRONTEND_TOKENIZER_PATTERN_DIALECT_H_

@@ -30,7 +30,7 @@ bool IsAscii(std::string_view text) {
                      [](char c) { return static_cast<signed char>(c) >= 0; });
 }
 
-absl::StatusOr<std::string> Utf8proc(std::string_view text, int options) {
+absl::Status AppendUtf8proc(std::string_view text, int options, std::string* out) {
   utf8proc_uint8_t* mapped = nullptr;
   const utf8proc_ssize_t length =
       utf8proc_map(reinterpret_cast<const utf8proc_uint8_t*>(text.data()),
@@ -40,8 +40,24 @@ absl::StatusOr<std::string> Utf8proc(std::string_view text, int options) {
     return absl::ResourceExhaustedError(
         Cat("text cannot be normalized: ", utf8proc_errmsg(length)));
   }
-  std::string out(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
+  out->append(reinterpret_cast<const char*>(mapped), static_cast<size_t>(length));
   std::free(mapped);
+  return absl::OkStatus();
+}
+
+// utf8proc 2.8 lets a Hangul syllable swallow U+11A7, the place before the first final consonant,
+// which composes with nothing. It is a starter, so the text on either side of it normalizes by
+// itself.
+absl::StatusOr<std::string> Utf8proc(std::string_view text, int options) {
+  constexpr std::string_view kBeforeFinals = "\xE1\x86\xA7";
+  std::string out;
+  size_t done = 0;
+  for (size_t at = text.find(kBeforeFinals); at != text.npos; at = text.find(kBeforeFinals, done)) {
+    FATHOM_RETURN_IF_ERROR(AppendUtf8proc(text.substr(done, at - done), options, &out));
+    out += kBeforeFinals;
+    done = at + kBeforeFinals.size();
+  }
+  FATHOM_RETURN_IF_ERROR(AppendUtf8proc(text.substr(done), options, &out));
   return out;
 }
 
