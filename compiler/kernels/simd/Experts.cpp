@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The `experts` kernel: each active expert's weights times the tokens that chose it.
+#include "compiler/kernels/simd/Emitters.h"
+#include "compiler/kernels/simd/LinearPanel.h"
+
+namespace fathom::kernels {
+
+mlir::LogicalResult emitExperts(KernelBuilder& k) {
+  Config& cfg = k.cfg();
+  LinearConfig c = LinearConfig::read(k, {"store", "swiglu"});
+  int64_t experts = cfg.in("experts", 1, kMaxExtent);
+  int64_t topK = cfg.in("top_k", 1, kMaxExtent);
+  bool gather = cfg.b("gather");
+  if (cfg.failed()) return mlir::failure();
+
+  LinearPanel panel{c, {}, {}, {}, {}, {}, {}, {}};
+  panel.act = k.in(k.i8());
+  panel.weight = k.in(k.i8());
+  if (c.swiglu) panel.weight2 = k.in(k.i8());
+  Buf plan = k.in(k.i32());
+  panel.out = k.out(k.f32());
+  k.push();  // T: the plan holds all that this kernel asks of it
+
+  auto planned = [&](Val i) { return toIndex(k.load(plan, i)); };
+  Val active = k.y();
+  k.ifThen(active < planned(k.idx(0)), [&] {
+    Val expert = planned(active + 1);
+    Val begin = planned(active + (1 + experts)), end = planned(active + (2 + experts));
+    panel.matrix = expert * WeightLayout(c.enc, c.rows, c.cols).matrixBytes;
+    panel.emit(k, k.x(), begin, end, [&](Val p) {
+      Val pair = planned(p + (2 * experts + 2));
+      Val from = gather ? pair / topK : p, to = gather ? p : pair;
+      return LinearPanel::Row{from * c.actStride, to * c.outLd};
+    });
+  });
+  return mlir::success();
+}
+
+}  // namespace fathom::kernels

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// One step of K for every weight encoding and activation form.
+#include "compiler/kernels/simd/LinearTile.h"
+
+namespace fathom::kernels {
+namespace {
+
+constexpr int64_t kWords = kGroup / 4;  // 32-bit words of a group of 8-bit activations
+
+// Sum over a group of u8 weights times s8 activations, in i16 as far as it fits, plus `bias`.
+Val dotGroup(Val bias, Enc enc, llvm::ArrayRef<Val> weights, llvm::ArrayRef<Val> acts) {
+  KernelBuilder& k = bias.k();
+  const TargetProfile& profile = k.profile();
+  if (enc == Enc::q4 && profile.avx2 && !profile.vnni) {
+    // pmaddubsw of nibbles: at most 8 words x 2 products x 15 x 127 = 30480, so that the group's sum
+    // stays in 16 bits and is widened once.
+    Val sum;
+    for (auto [w, x] : llvm::zip_equal(weights, acts)) {
+      Val pairs;
+      if (profile.avx512) {
+        pairs = k.intrinsic("llvm.x86.avx512.pmaddubs.w.512", k.vec(k.i16(), 32), {w, x});
+      } else {
+        auto half = [&](int64_t i) {
+          return k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16(), 16),
+                             {slice(w, 32 * i, 32), slice(x, 32 * i, 32)});
+        };
+        pairs = concat(half(0), half(1));
+      }
+      sum = sum ? sum + pairs : pairs;
+    }
+    Val ones = number(sum, 1), wide;
+    if (profile.avx512) {
+      wide = k.intrinsic("llvm.x86.avx512.pmaddw.d.512", k.vec(k.i32(), 16), {sum, ones});
+    } else {
+      auto half = [&](int64_t i) {
+        return k.intrinsic("llvm.x86.avx2.pmadd.wd", k.vec(k.i32(), 8),
+                           {slice(sum, 16 * i, 16), slice(ones, 16 * i, 16)});
+      };
+      wide = concat(half(0), half(1));
+    }
+    return wide + bias;
+  }
+  Val sum = bias;
+  for (auto [w, x] : llvm::zip_equal(weights, acts))
+    sum = enc == Enc::q4 ? dotU7S8(sum, w, x) : dotU8S8(sum, w, x);
+  return sum;
+}
+
+}  // namespace
+
+LinearTile::LinearTile(KernelBuilder& k, Enc enc, Act act, int64_t cols)
+    : k_(k), act_(act), cols_(cols), layout_(enc, kTileRows, cols) {
+  if (k.registers() < 32) {
+    // Integer sums and float32 accumulators live at once.
+    bool grouped = enc == Enc::q4 || enc == Enc::q8;
+    manyRows_ = grouped ? 4 : 6;
+    manyTiles_ = 1;
+  }
+}
+
+bool LinearTile::allowed(Enc enc, Act act) {
+  switch (act) {
+    case Act::f32:
+      return true;
+    case Act::bf16:
+      return enc == Enc::bf16;
+    case Act::i8:
+      return enc == Enc::q8 || enc == Enc::q4;
+  }
+  return false;
+}
+
+Vals LinearTile::overSteps(int64_t steps, int64_t unroll, Vals acc,
+                           llvm::function_ref<void(Val, Vals&)> body) {
+  int64_t whole = steps / unroll * unroll;
+  if (whole)
+    acc = k_.forLoop(k_.idx(0), k_.idx(whole), unroll, acc, [&](Val i, llvm::ArrayRef<Val> carried) {
+      Vals next(carried);
+      for (int64_t u = 0; u < unroll; ++u) body(i + u, next);
+      return next;
+    });
+  for (int64_t i = whole; i < steps; ++i) body(k_.idx(i), acc);
+  return acc;
+}
+
+Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles) {
+  Operands o{act, rows, tiles};
+  Vals acc(rows.size() * tiles.size(), k_.zero());
+  // A loop iteration of some 64 products hides its own counting.
+  int64_t unroll = rows.size() * tiles.size() > 4 ? 4 : 8;
+  switch (layout_.enc) {
+    case Enc::f32:
+      return overSteps(layout_.steps, unroll, acc, [&](Val i, Vals& a) { stepF32(o, i, a); });
+    case Enc::bf16:
+      if (act_ == Act::bf16)
+        return overSteps(layout_.steps, unroll, acc, [&](Val i, Vals& a) { stepBf16(o, i, a); });
+      acc = overSteps(cols_ / 2, unroll / 2, acc, [&](Val i, Vals& a) { stepWidened(o, i, 2, a); });
+      if (cols_ % 2) stepWidened(o, k_.idx(cols_ / 2), 1, acc);
+      return acc;
+    case Enc::q8:
+    case Enc::q4:
+      break;
+  }
+  if (act_ == Act::i8)
+    return overSteps(layout_.steps, 1, acc, [&](Val i, Vals& a) {
+      for (int64_t g = 0; g < 2; ++g) groupI8(o, i, g, a);
+    });
+  acc = overSteps(cols_ / kSuperblock, 1, acc, [&](Val i, Vals& a) {
+    for (int64_t g = 0; g < 2; ++g) groupF32(o, i, g, kGroup, a);
+  });
+  // What lies behind a float32 row is unspecified: the last superblock reads its own columns only.
+  int64_t rest = cols_ % kSuperblock;
+  for (int64_t g = 0; g < 2 && rest > kGroup * g; ++g)
+    groupF32(o, k_.idx(cols_ / kSuperblock), g, std::min(kGroup, rest - kGroup * g), acc);
+  return acc;
+}
+
+void LinearTile::stepF32(const Operands& o, Val step, Vals& acc) {
+  Vals w;
+  for (const Weight& tile : o.tiles)
+    w.push_back(k_.load(k_.view(tile.buf, tile.at, k_.f32()), step * kTileRows, kTileRows));
+  for (size_t m = 0; m < o.rows.size(); ++m) {
+    Val x = splat(k_.load(k_.view(o.act, o.rows[m], k_.f32()), step));
+    for (size_t j = 0; j < w.size(); ++j) {
+      Val& a = acc[m * w.size() + j];
+      a = fma(w[j], x, a);
+    }
+  }
+}
+
+void LinearTile::stepBf16(const Operands& o, Val step, Vals& acc) {
+  Vals w;
+  for (const Weight& tile : o.tiles)
+    w.push_back(k_.load(k_.view(tile.buf, tile.at, k_.i32()), step * kTileRows, kTileRows));
+  for (size_t m = 0; m < o.rows.size(); ++m) {
+    Val x = splat(k_.load(k_.view(o.act, o.rows[m], k_.i32()), step));
+    for (size_t j = 0; j < w.size(); ++j) {
+      Val& a = acc[m * w.size() + j];
+      a = dotBf16(a, w[j], x);
+    }
+  }
+}
+
+// bf16 weights, float32 activations: `columns` (1 or 2) of the pair.
+void LinearTile::stepWidened(const Operands& o, Val step, int64_t columns, Vals& acc) {
+  Vals pairs;
+  for (const Weight& tile : o.tiles)
+    pairs.push_back(k_.load(k_.view(tile.buf, tile.at, k_.i32()), step * kTileRows, kTileRows));
+  for (int64_t c = 0; c < columns; ++c) {
+    Vals w;
+    for (Val pair : pairs) w.push_back(c ? highBf16(pair) : lowBf16(pair));
+    for (size_t m = 0; m < o.rows.size(); ++m) {
+      Val x = splat(k_.load(k_.view(o.act, o.rows[m], k_.f32()), step * 2 + c));
+      for (size_t j = 0; j < w.size(); ++j) {
+        Val& a = acc[m * w.size() + j];
+        a = fma(w[j], x, a);
+      }
+    }
+  }
+}
+
+Val LinearTile::scales(const Weight& tile, Val step, int64_t group) {
+  Buf halves = k_.view(tile.buf, tile.at + step * layout_.stepBytes, k_.i16());
+  return f16ToF32(k_.load(halves, k_.idx(kTileRows * group), kTileRows));
+}
+
+Val LinearTile::line(const Weight& tile, Val step, int64_t group, Val at) {
+  int64_t perGroup = layout_.enc == Enc::q4 ? 4 : 8;
+  Val offset = tile.at + step * layout_.stepBytes + (kScaleBytes + 64 * perGroup * group);
+  return k_.load(tile.buf, offset + at * 64, 64);
+}
+
+void LinearTile::groupI8(const Operands& o, Val step, int64_t group, Vals& acc) {
+  size_t tiles = o.tiles.size(), rows = o.rows.size();
+  int64_t padded = roundUp(cols_, kSuperblock);
+  Val index = step * 2 + group;  // of the group in the record's scales and biases
+  // weights[j] and acts[m] are the operands word by word; nothing keeps them all in registers, LLVM loads
+  // activations as broadcast operands and unpacks a word of weights when it is needed.
+  std::vector<Vals> weights(tiles), acts(rows);
+  for (int64_t word = 0; word < kWords; ++word) {
+    for (size_t j = 0; j < tiles; ++j) {
+      bool nibbles = layout_.enc == Enc::q4;
+      Val v = line(o.tiles[j], step, group, k_.idx(nibbles ? word % 4 : word));
+      weights[j].push_back(!nibbles ? v : word < 4 ? v & 15 : shr(v, 4));
+    }
+    for (size_t m = 0; m < rows; ++m) {
+      Buf words = k_.view(o.act, o.rows[m], k_.i32());
+      Val x = k_.load(words, step * (kSuperblock / 4) + (kWords * group + word));
+      acts[m].push_back(bitcast(splat(x), k_.i8()));
+    }
+  }
+  Vals scale;
+  for (const Weight& tile : o.tiles) scale.push_back(scales(tile, step, group));
+  bool flipped = layout_.enc == Enc::q8 && k_.profile().dotprod;
+  for (size_t m = 0; m < rows; ++m) {
+    Buf factors = k_.view(o.act, o.rows[m] + padded, k_.f32());
+    Val actScale = splat(k_.load(factors, index));
+    Buf biases = k_.view(o.act, o.rows[m] + (padded + padded / kGroup * 4), k_.i32());
+    Val bias = splat(k_.load(biases, index));
+    // bias = -8 sum(q): what the nibbles' offset of 8 adds; the bytes' offset is 128 = 16 x 8.
+    if (layout_.enc == Enc::q8) bias = shl(bias, 4);
+    for (size_t j = 0; j < tiles; ++j) {
+      Val dot;
+      if (flipped) {
+        // sdot takes signed weights: without the offset there is nothing to correct.
+        dot = number(bias, 0);
+        for (auto [w, x] : llvm::zip_equal(weights[j], acts[m])) dot = dotU7S8(dot, w ^ -128, x);
+      } else {
+        dot = dotGroup(bias, layout_.enc, weights[j], acts[m]);
+      }
+      Val& a = acc[m * tiles + j];
+      a = fma(toFloat(dot), scale[j] * actScale, a);
+    }
+  }
+}
+
+// q4 or q8 weights, float32 activations: the first `columns` of the group, line by line.
+void LinearTile::groupF32(const Operands& o, Val step, int64_t group, int64_t columns, Vals& acc) {
+  size_t tiles = o.tiles.size(), rows = o.rows.size();
+  bool nibbles = layout_.enc == Enc::q4;
+  Val first = step * kSuperblock + kGroup * group;
+  // Columns 4 at .. 4 at + 3 and, of nibbles, 16 more on; `limit` of the group's columns exist.
+  auto addLine = [&](Val at, int64_t column, int64_t limit, Vals& sum) {
+    Vals packed;
+    for (const Weight& tile : o.tiles)
+      packed.push_back(bitcast(line(tile, step, group, at), k_.i32()));
+    for (int64_t part = 0; part < (nibbles ? 8 : 4); ++part) {
+      int64_t ahead = part / 4 * 16 + part % 4;
+      if (column + ahead >= limit) continue;
+      int shift = static_cast<int>(8 * (part % 4) + part / 4 * 4);
+      Vals w;
+      for (Val p : packed)
+        w.push_back(toFloat(((shift ? shr(p, shift) : p) & (nibbles ? 15 : 255)) - (nibbles ? 8 : 128)));
+      for (size_t m = 0; m < rows; ++m) {
+        Val x = splat(k_.load(k_.view(o.act, o.rows[m], k_.f32()), first + at * 4 + ahead));
+        for (size_t j = 0; j < tiles; ++j) {
+          Val& s = sum[m * tiles + j];
+          s = fma(w[j], x, s);
+        }
+      }
+    }
+  };
+  int64_t lines = nibbles ? 4 : 8;
+  Vals sum(rows * tiles, k_.zero());
+  if (columns == kGroup)
+    sum = k_.forLoop(k_.idx(0), k_.idx(lines), 1, sum, [&](Val at, llvm::ArrayRef<Val> carried) {
+      Vals next(carried);
+      addLine(at, 0, kGroup, next);
+      return next;
+    });
+  else
+    for (int64_t at = 0; at < lines; ++at) addLine(k_.idx(at), 4 * at, columns, sum);
+  for (size_t j = 0; j < tiles; ++j) {
+    Val scale = scales(o.tiles[j], step, group);
+    for (size_t m = 0; m < rows; ++m) {
+      Val& a = acc[m * tiles + j];
+      a = fma(sum[m * tiles + j], scale, a);
+    }
+  }
+}
+
+}  // namespace fathom::kernels

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The combinations of weight encoding, activation form and profile that projections are tested with.
+#ifndef FATHOM_TESTS_UNIT_COMPILER_KERNELS_LINEAR_CASES_H
+#define FATHOM_TESTS_UNIT_COMPILER_KERNELS_LINEAR_CASES_H
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "tests/unit/compiler/kernels/kernel_harness.h"
+
+namespace fathom::testing {
+
+struct LinearCase {
+  std::string profile, enc, act;
+};
+
+inline void PrintTo(const LinearCase& c, std::ostream* os) {
+  *os << c.profile << " " << c.enc << " " << c.act;
+}
+
+inline std::vector<LinearCase> linearCases() {
+  std::vector<LinearCase> cases;
+  for (const std::string& profile : runnableProfiles())
+    for (auto [enc, act] : {std::pair{"f32", "f32"}, {"bf16", "f32"}, {"q8", "f32"}, {"q4", "f32"},
+                            {"bf16", "bf16"}, {"q8", "i8"}, {"q4", "i8"}})
+      cases.push_back({profile, enc, act});
+  return cases;
+}
+
+inline std::vector<LinearCase> integerCases() {
+  std::vector<LinearCase> cases = linearCases();
+  std::erase_if(cases, [](const LinearCase& c) { return c.act != "i8"; });
+  return cases;
+}
+
+inline std::string linearCaseName(const ::testing::TestParamInfo<LinearCase>& info) {
+  std::string name = info.param.profile.substr(4) + "_" + info.param.enc + "_" + info.param.act;
+  for (char& c : name)
+    if (c == '-') c = '_';
+  return name;
+}
+
+inline int64_t ld(int64_t n) { return (n + 15) / 16 * 16; }
+
+/// A row of w times a row of a, and the tolerance: 1e-6 of the product of the rows' norms.
+struct Expected {
+  double value = 0, tolerance = 0;
+};
+inline Expected dot(const float* w, const float* a, int64_t cols) {
+  Expected e;
+  double ww = 0, aa = 0;
+  for (int64_t k = 0; k < cols; ++k) {
+    e.value += static_cast<double>(w[k]) * a[k];
+    ww += static_cast<double>(w[k]) * w[k];
+    aa += static_cast<double>(a[k]) * a[k];
+  }
+  e.tolerance = 1e-6 * std::sqrt(ww * aa) + 1e-30;
+  return e;
+}
+
+/// silu(gate) * up with the tolerances of both carried through.
+inline Expected swiglu(const Expected& gate, const Expected& up) {
+  double sigmoid = 1 / (1 + std::exp(-gate.value)), silu = gate.value * sigmoid;
+  // |silu'| <= 1.1; the kernel's exp is good to 1.5 ulp.
+  return {silu * up.value, 1.1 * gate.tolerance * std::fabs(up.value) +
+                               std::fabs(silu) * up.tolerance + 1e-6 * std::fabs(silu * up.value)};
+}
+
+}  // namespace fathom::testing
+
+#endif  // FATHOM_TESTS_UNIT_COMPILER_KERNELS_LINEAR_CASES_H
