@@ -25,6 +25,7 @@ using mlir::failure;
 const std::map<llvm::StringRef, Emitter>& table() {
   static const std::map<llvm::StringRef, Emitter> emitters = {
       {"add", emitAdd},
+      {"attention", emitAttention},
       {"attention_combine", emitAttentionCombine},
       {"combine", emitCombine},
       {"embed", emitEmbed},
@@ -32,6 +33,7 @@ const std::map<llvm::StringRef, Emitter>& table() {
       {"experts", emitExperts},
       {"kv_append", emitKvAppend},
       {"latent_append", emitLatentAppend},
+      {"latent_attention", emitLatentAttention},
       {"linear", emitLinear},
       {"norm", emitNorm},
       {"rope", emitRope},

@@ -12,7 +12,7 @@ namespace fathom::kernels {
 Cache Cache::read(Config& cfg, int64_t elements) {
   Cache c;
   c.bf16 = cfg.oneOf("kv", {"f32", "bf16"}) == 1;
-  c.pageTokens = cfg.in("page_tokens", 16, 1024, 16);
+  c.pageTokens = cfg.in("page_tokens", 16, 256, 16);
   c.rowBytes = elements * c.elemBytes();
   c.layerBytes = cfg.in("layer_bytes", 0, kMaxStride, c.elemBytes());
   c.pageBytes = cfg.in("page_bytes", 0, kMaxStride, c.elemBytes());

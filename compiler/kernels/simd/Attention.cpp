@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// attention: GQA decode, the query heads of one kv head of one token over one split of the context.
+//
+// A page at a time, a tile of query heads at a time. Scores: lanes = dimensions, a tile of
+// tokens x heads keeps 16 sums that one shuffle tree turns into 16 lanes; softmax: lanes = tokens;
+// values: lanes = dimensions. The first tile of heads brings the page's rows into the cache and asks
+// for the next page's.
+#include "compiler/kernels/simd/AttentionTile.h"
+#include "compiler/kernels/simd/Emitters.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace fathom::kernels {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+constexpr int64_t kLanes = 16;
+
+class Attention {
+ public:
+  explicit Attention(KernelBuilder& k) : k_(k) {}
+  LogicalResult emit();
+
+ private:
+  void readConfig();
+  void packQueries(Val token);
+  Val keyWords(Buf page, Val at, Val count);
+  void scores(Val page, Val next, Val rows, Val head);
+  void softmax(Val rows, Val from, Val head);
+  void values(Val page, Val rows, Val head, Val vec0, int64_t vecs);
+  void page(Val page, Val head);
+  void writePartial(Val token);
+
+  int64_t words() const { return headDim_ / form_.per(); }
+  int64_t paddedWords() const { return (words() + 15) / 16 * 16; }
+  int64_t vectors() const { return headDim_ / kLanes; }
+
+  KernelBuilder& k_;
+  int64_t heads_ = 0, kvHeads_ = 0, headDim_ = 0, qLd_ = 0, splits_ = 0, window_ = 0;
+  int64_t group_ = 1;      // query heads per kv head
+  int64_t headTile_ = 1;   // of them at a time
+  int64_t tokenTile_ = 16;
+  double scale_ = 1;
+  Cache cache_;
+  Words form_;
+  Buf q_, pageTable_, rows_, partial_;
+  Buf query_;   // words [group][paddedWords]
+  Buf score_;   // f32 [headTile][page tokens]
+  Buf weight_;  // words [headTile][page tokens / per]
+  Buf sum_;     // u: f32 [group][headDim]
+  Buf m_, l_, alpha_;  // f32 [group]
+  Val tableAt_, pageEnd_, visible_, first_;
+};
+
+void Attention::readConfig() {
+  Config& cfg = k_.cfg();
+  heads_ = cfg.in("heads", 1, 1 << 16);
+  kvHeads_ = cfg.in("kv_heads", 1, 1 << 16);
+  headDim_ = cfg.in("head_dim", 16, 1 << 12, 16);
+  scale_ = cfg.f("scale");
+  qLd_ = cfg.in("q_ld", 0, kMaxStride);
+  splits_ = cfg.in("splits", 1, 4096);
+  window_ = cfg.in("window", 0, kMaxStride);
+  cache_ = Cache::read(cfg, 2 * kvHeads_ * headDim_);
+  if (cfg.failed()) return;
+  cfg.require(heads_ % kvHeads_ == 0, "heads " + Twine(heads_) + " is not a multiple of kv_heads " +
+                                          Twine(kvHeads_));
+  form_ = Words::choose(k_.profile(), cache_);
+  group_ = heads_ / kvHeads_;
+  int64_t sums = k_.registers() >= 32 ? 16 : 4;
+  headTile_ = group_ >= 4 && sums == 16 ? 4 : group_ >= 2 ? 2 : 1;
+  tokenTile_ = sums / headTile_;
+}
+
+// The group's queries as words, scaled; heads filling the last tile repeat the last one.
+void Attention::packQueries(Val token) {
+  int64_t step = 16 * form_.per();
+  Val from = token * qLd_ + k_.z() * (group_ * headDim_);
+  int64_t padded = (group_ + headTile_ - 1) / headTile_ * headTile_;
+  k_.forLoop(k_.idx(0), k_.idx(padded), 1, [&](Val g) {
+    Val head = from + min(g, k_.idx(group_ - 1)) * headDim_;
+    k_.forRow(headDim_, step, [&](Val i, Val count) {
+      int64_t elements = count ? headDim_ % step : step;
+      k_.store(loadQuery(k_, form_, q_, head + i, elements, scale_), query_,
+               g * paddedWords() + i / form_.per());
+    });
+    k_.store(k_.constant(k_.f32(), kNever), m_, g);
+    k_.store(k_.constant(k_.f32(), 0), l_, g);
+    k_.forLoop(k_.idx(0), k_.idx(headDim_), kLanes,
+               [&](Val i) { k_.store(k_.zero(), sum_, g * headDim_ + i); });
+  });
+}
+
+// 16 words of a key. `page` is of words, or of elements that are widened here.
+Val Attention::keyWords(Buf page, Val at, Val count) {
+  Val v = k_.load(page, at, kLanes, count);
+  return form_.pairs ? v : cache_.decode(v);
+}
+
+void Attention::scores(Val page, Val next, Val rows, Val head) {
+  Type elem = form_.pairs ? k_.i32() : cache_.elem(k_);
+  Buf keys = k_.view(rows_, page, elem);
+  int64_t rowWords = 2 * kvHeads_ * words();
+  Val keyAt = k_.z() * words();
+  int64_t headBytes = headDim_ * cache_.elemBytes();
+  k_.forLoop(k_.idx(0), rows, tokenTile_, [&](Val t) {
+    k_.ifThen(head == 0, [&] {
+      for (int64_t i = 0; i < tokenTile_; ++i)
+        for (int64_t b = 0; b < headBytes; b += 64) {
+          Val line = next + (t + i) * cache_.rowBytes + k_.z() * headBytes + b;
+          k_.prefetch(rows_, line, 2);
+          k_.prefetch(rows_, line + kvHeads_ * headBytes, 2);
+        }
+    });
+    Vals acc(tokenTile_ * headTile_, k_.zero());
+    auto add = [&](Val w, Val count, ArrayRef<Val> in) {
+      Vals out(in.begin(), in.end()), q;
+      for (int64_t h = 0; h < headTile_; ++h)
+        q.push_back(k_.load(query_, (head + h) * paddedWords() + w, kLanes));
+      for (int64_t i = 0; i < tokenTile_; ++i) {
+        Val key = keyWords(keys, keyAt + (t + i) * rowWords + w, count);
+        for (int64_t h = 0; h < headTile_; ++h)
+          out[h * tokenTile_ + i] = form_.dot(out[h * tokenTile_ + i], key, q[h]);
+      }
+      return out;
+    };
+    int64_t whole = words() / 16 * 16;
+    if (whole)
+      acc = k_.forLoop(k_.idx(0), k_.idx(whole), 16, acc,
+                       [&](Val w, ArrayRef<Val> in) { return add(w, Val(), in); });
+    if (whole < words()) acc = add(k_.idx(whole), k_.idx(words() - whole), acc);
+    Val sums = reduceRows(acc);
+    for (int64_t h = 0; h < headTile_; ++h)
+      k_.store(slice(sums, h * tokenTile_, tokenTile_), score_, t + h * cache_.pageTokens);
+  });
+}
+
+// Probabilities of a tile of heads; tokens outside [from, rows) are not seen.
+void Attention::softmax(Val rows, Val from, Val head) {
+  int64_t vecs = cache_.pageTokens / kLanes;
+  Val lane = k_.iota();
+  for (int64_t h = 0; h < headTile_; ++h) {
+    Vals s;
+    for (int64_t j = 0; j < vecs; ++j) {
+      Val token = lane + kLanes * j;
+      Val seen = token < toInt(rows, k_.i32());
+      if (window_) seen = seen & (token >= toInt(from, k_.i32()));
+      Val v = k_.load(score_, k_.idx(h * cache_.pageTokens + kLanes * j), kLanes);
+      s.push_back(select(seen, v, number(v, kNever)));
+    }
+    Val top = s.front();
+    for (Val v : s) top = max(top, v);
+    Val before = k_.load(m_, head + h);
+    Val m = max(reduceMax(top), before);
+    Val alpha = exp(before - m), sum;
+    for (int64_t j = 0; j < vecs; ++j) {
+      s[j] = exp(s[j] - m);
+      sum = sum ? sum + s[j] : s[j];
+    }
+    k_.store(m, m_, head + h);
+    k_.store(alpha, alpha_, head + h);
+    k_.store(fma(k_.load(l_, head + h), alpha, reduceAdd(sum)), l_, head + h);
+    int64_t to = h * cache_.pageTokens / form_.per();
+    for (int64_t j = 0; j < vecs; ++j) {
+      if (form_.pairs)
+        k_.store(bitcast(f32ToBf16(s[j]), k_.i32()), weight_, k_.idx(to + 8 * j));
+      else
+        k_.store(s[j], weight_, k_.idx(to + kLanes * j));
+    }
+  }
+}
+
+// Adds the page's tokens to `vecs` vectors of u of a tile of heads. Rows past the last may hold
+// anything: the last one takes their place, with probability 0.
+void Attention::values(Val page, Val rows, Val head, Val vec0, int64_t vecs) {
+  int64_t width = 2 * kvHeads_ * headDim_;
+  Buf data = k_.view(rows_, page, cache_.elem(k_));
+  Val valueAt = (k_.z() + kvHeads_) * headDim_ + vec0 * kLanes;
+  auto at = [&](int64_t h, int64_t j) { return (head + h) * headDim_ + (vec0 + j) * kLanes; };
+  Vals acc;
+  for (int64_t h = 0; h < headTile_; ++h)
+    for (int64_t j = 0; j < vecs; ++j)
+      acc.push_back(k_.load(sum_, at(h, j), kLanes) * k_.load(alpha_, head + h));
+  acc = k_.forLoop(k_.idx(0), rows, form_.per(), acc, [&](Val t, ArrayRef<Val> in) {
+    Vals out(in.begin(), in.end()), row;
+    Val from = valueAt + t * width;
+    if (form_.pairs) {
+      Val second = valueAt + min(t + 1, rows - 1) * width;
+      for (int64_t j = 0; j < vecs; ++j) {
+        Val a = zext(k_.load(data, from + kLanes * j, kLanes), k_.i32());
+        Val b = zext(k_.load(data, second + kLanes * j, kLanes), k_.i32());
+        row.push_back(a | shl(b, 16));
+      }
+    } else {
+      for (int64_t j = 0; j < vecs; ++j)
+        row.push_back(cache_.decode(k_.load(data, from + kLanes * j, kLanes)));
+    }
+    for (int64_t h = 0; h < headTile_; ++h) {
+      Val p = splat(k_.load(weight_, t / form_.per() + h * (cache_.pageTokens / form_.per())));
+      for (int64_t j = 0; j < vecs; ++j)
+        out[h * vecs + j] = form_.dot(out[h * vecs + j], row[j], p);
+    }
+    return out;
+  });
+  for (int64_t h = 0; h < headTile_; ++h)
+    for (int64_t j = 0; j < vecs; ++j) k_.store(acc[h * vecs + j], sum_, at(h, j));
+}
+
+void Attention::page(Val page, Val head) {
+  Val row0 = page * cache_.pageTokens;
+  Val rows = min(visible_ - row0, k_.idx(cache_.pageTokens));
+  Val at = cache_.pageAt(k_, pageTable_, tableAt_, page);
+  Val next = page + 1;
+  next = select(next < pageEnd_, next, page);
+  scores(at, cache_.pageAt(k_, pageTable_, tableAt_, next), rows, head);
+  softmax(rows, first_ - row0, head);
+  int64_t together = std::min((k_.registers() >= 32 ? 16 : 4) / headTile_, vectors());
+  int64_t whole = vectors() / together * together;
+  k_.forLoop(k_.idx(0), k_.idx(whole), together,
+             [&](Val v) { values(at, rows, head, v, together); });
+  if (whole < vectors()) values(at, rows, head, k_.idx(whole), vectors() - whole);
+}
+
+void Attention::writePartial(Val token) {
+  int64_t record = headDim_ + 16;
+  Val to0 = (token * splits_ + k_.x()) * heads_ + k_.z() * group_;
+  k_.forLoop(k_.idx(0), k_.idx(group_), 1, [&](Val g) {
+    Val to = (to0 + g) * record;
+    k_.forLoop(k_.idx(0), k_.idx(headDim_), kLanes, [&](Val i) {
+      k_.store(k_.load(sum_, g * headDim_ + i, kLanes), partial_, to + i);
+    });
+    Val lane = k_.iota();
+    Val tail = select(lane == 0, splat(k_.load(m_, g)), k_.zero());
+    k_.store(select(lane == 1, splat(k_.load(l_, g)), tail), partial_, to + headDim_);
+  });
+}
+
+LogicalResult Attention::emit() {
+  readConfig();
+  if (k_.cfg().failed()) return failure();
+  q_ = k_.in(k_.f32());
+  Buf positions = k_.in(k_.i32()), sequence = k_.in(k_.i32());
+  pageTable_ = k_.in(k_.i32());
+  rows_ = k_.in(k_.i8());
+  partial_ = k_.out(k_.f32());
+  Val pages = k_.push();
+
+  int64_t padded = (group_ + headTile_ - 1) / headTile_ * headTile_;
+  query_ = k_.scratch(form_.type(k_), 4 * padded * paddedWords());
+  score_ = k_.scratch(k_.f32(), 4 * headTile_ * cache_.pageTokens);
+  weight_ = k_.scratch(form_.type(k_), 4 * headTile_ * cache_.pageTokens / form_.per());
+  sum_ = k_.scratch(k_.f32(), 4 * padded * headDim_);
+  m_ = k_.scratch(k_.f32(), 4 * padded);
+  l_ = k_.scratch(k_.f32(), 4 * padded);
+  alpha_ = k_.scratch(k_.f32(), 4 * padded);
+
+  Val token = k_.y();
+  visible_ = toIndex(k_.load(positions, token)) + 1;
+  first_ = window_ ? max(visible_ - window_, k_.idx(0)) : k_.idx(0);
+  tableAt_ = toIndex(k_.load(sequence, token)) * pages;
+  Val page0 = first_ / cache_.pageTokens;
+  Val used = (visible_ + (cache_.pageTokens - 1)) / cache_.pageTokens - page0;
+  Val begin = page0 + used * k_.x() / splits_;
+  pageEnd_ = page0 + used * (k_.x() + 1) / splits_;
+  packQueries(token);
+  k_.forLoop(begin, pageEnd_, 1, [&](Val p) {
+    k_.forLoop(k_.idx(0), k_.idx(padded), headTile_, [&](Val head) { page(p, head); });
+  });
+  writePartial(token);
+  return success();
+}
+
+}  // namespace
+
+LogicalResult emitAttention(KernelBuilder& k) { return Attention(k).emit(); }
+
+}  // namespace fathom::kernels

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Word products, transposes and packing of rows for the attention kernels.
+#include "compiler/kernels/simd/AttentionTile.h"
+
+using namespace mlir;
+
+namespace fathom::kernels {
+
+Vals product(KernelBuilder& k, Words form, const Operand& a, const Operand& b, int64_t rows,
+             int64_t vecs, int64_t words, Vals c) {
+  int64_t unroll = words % 4 == 0 ? 4 : words % 2 == 0 ? 2 : 1;
+  return k.forLoop(k.idx(0), k.idx(words), unroll, c, [&](Val w, ArrayRef<Val> carried) {
+    Vals acc(carried.begin(), carried.end());
+    Val aw = a.at + w * a.inner, bw = b.at + w * b.inner;
+    for (int64_t u = 0; u < unroll; ++u) {
+      Vals right;
+      for (int64_t j = 0; j < vecs; ++j)
+        right.push_back(k.load(b.buf, bw + (u * b.inner + j * b.outer), 16));
+      for (int64_t r = 0; r < rows; ++r) {
+        Val left = splat(k.load(a.buf, aw + (u * a.inner + r * a.outer)));
+        for (int64_t j = 0; j < vecs; ++j)
+          acc[r * vecs + j] = form.dot(acc[r * vecs + j], right[j], left);
+      }
+    }
+    return acc;
+  });
+}
+
+// Per 128-bit lane l: elements `first` and `first` + 1 of a and b, alternating.
+static Val unpack32(Val a, Val b, int64_t first) {
+  SmallVector<int64_t> pick;
+  for (int64_t l = 0; l < 16; l += 4)
+    for (int64_t i = first; i < first + 2; ++i) pick.append({l + i, 16 + l + i});
+  return permute(a, b, pick);
+}
+static Val unpack64(Val a, Val b, int64_t first) {
+  SmallVector<int64_t> pick;
+  for (int64_t l = first; l < 16; l += 4) pick.append({l, l + 1, 16 + l, 17 + l});
+  return permute(a, b, pick);
+}
+// 128-bit lanes `first` and `first` + 2 of a, then of b.
+static Val lanes128(Val a, Val b, int64_t first) {
+  SmallVector<int64_t> pick;
+  for (int64_t base : {0, 16})
+    for (int64_t l : {first, first + 2})
+      for (int64_t i = 0; i < 4; ++i) pick.push_back(base + 4 * l + i);
+  return permute(a, b, pick);
+}
+
+Vals transpose16(ArrayRef<Val> rows) {
+  Vals r(rows.begin(), rows.end()), t(16), out(16);
+  for (int i = 0; i < 8; ++i) {
+    t[2 * i] = unpack32(r[2 * i], r[2 * i + 1], 0);
+    t[2 * i + 1] = unpack32(r[2 * i], r[2 * i + 1], 2);
+  }
+  // r[4 i + c]: in 128-bit lane l, column 4 l + c of rows 4 i .. 4 i + 3.
+  for (int i = 0; i < 4; ++i)
+    for (int c = 0; c < 4; ++c)
+      r[4 * i + c] = unpack64(t[4 * i + c / 2], t[4 * i + c / 2 + 2], c % 2 * 2);
+  for (int c = 0; c < 4; ++c) {
+    Val even[2], odd[2];
+    for (int half = 0; half < 2; ++half) {
+      even[half] = lanes128(r[8 * half + c], r[8 * half + 4 + c], 0);
+      odd[half] = lanes128(r[8 * half + c], r[8 * half + 4 + c], 1);
+    }
+    out[c] = lanes128(even[0], even[1], 0);
+    out[8 + c] = lanes128(even[0], even[1], 1);
+    out[4 + c] = lanes128(odd[0], odd[1], 0);
+    out[12 + c] = lanes128(odd[0], odd[1], 1);
+  }
+  return out;
+}
+
+// Sums of four rows within each 128-bit lane: element 4 l + i holds a part of row i.
+static Val reduceFour(ArrayRef<Val> r) {
+  Val even = unpack32(r[0], r[2], 0) + unpack32(r[0], r[2], 2);
+  Val odd = unpack32(r[1], r[3], 0) + unpack32(r[1], r[3], 2);
+  return unpack32(even, odd, 0) + unpack32(even, odd, 2);
+}
+
+Val reduceRows(ArrayRef<Val> rows) {
+  if (rows.size() == 4) {
+    Val v = reduceFour(rows);
+    v = slice(v, 0, 8) + slice(v, 8, 8);
+    return slice(v, 0, 4) + slice(v, 4, 4);
+  }
+  Val four[4];
+  for (int i = 0; i < 4; ++i) four[i] = reduceFour(rows.slice(4 * i, 4));
+  Val low = lanes128(four[0], four[1], 0) + lanes128(four[0], four[1], 1);
+  Val high = lanes128(four[2], four[3], 0) + lanes128(four[2], four[3], 1);
+  return lanes128(low, high, 0) + lanes128(low, high, 1);
+}
+
+std::pair<Val, Val> tangle(Val a, Val b) {
+  SmallVector<int64_t> low, high;
+  for (int64_t l = 0; l < 32; l += 8)
+    for (int64_t i = 0; i < 4; ++i) {
+      low.append({l + i, 32 + l + i});
+      high.append({l + 4 + i, 36 + l + i});
+    }
+  Type word = a.k().i32();
+  return {bitcast(permute(a, b, low), word), bitcast(permute(a, b, high), word)};
+}
+
+std::pair<Val, Val> untangle(Val first, Val second) {
+  SmallVector<int64_t> low, high;
+  for (int64_t l = 0; l < 8; l += 4)
+    for (int64_t base : {0, 16})
+      for (int64_t i = 0; i < 4; ++i) {
+        low.push_back(base + l + i);
+        high.push_back(base + 8 + l + i);
+      }
+  return {permute(first, second, low), permute(first, second, high)};
+}
+
+void transposeRows(KernelBuilder& k, Words form, const Operand& from, int64_t words, Buf to,
+                   Val toAt, int64_t toStride) {
+  k.forRow(words, 16, [&](Val w, Val count) {
+    Vals rows;
+    for (int64_t r = 0; r < 16; ++r)
+      rows.push_back(k.load(from.buf, from.at + w + r * from.outer, 16, count));
+    Vals lines = transpose16(rows);
+    int64_t kept = count ? words % 16 : 16;
+    for (int64_t i = 0; i < kept; ++i) k.store(lines[i], to, toAt + (w + i) * toStride);
+  });
+}
+
+Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, double scale) {
+  auto part = [&](int64_t first) {
+    int64_t left = std::clamp<int64_t>(elements - first, 0, 16);
+    if (left == 0) return k.zero();
+    return k.load(x, from + first, 16, left < 16 ? k.idx(left) : Val()) * scale;
+  };
+  if (!form.pairs) return part(0);
+  return bitcast(concat(f32ToBf16(part(0)), f32ToBf16(part(16))), k.i32());
+}
+
+}  // namespace fathom::kernels

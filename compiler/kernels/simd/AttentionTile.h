@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// What the attention kernels are made of: word products, transposes, packing of rows.
+#ifndef FATHOM_COMPILER_KERNELS_SIMD_ATTENTIONTILE_H_
+#define FATHOM_COMPILER_KERNELS_SIMD_ATTENTIONTILE_H_
+
+#include "compiler/kernels/simd/Cache.h"
+#include "compiler/kernels/simd/KernelBuilder.h"
+
+namespace fathom::kernels {
+
+/// The arithmetic of an attention kernel. All operands are 32-bit *words* along the summed index:
+/// one float32 each, or a pair of bf16 that one vdpbf16ps instruction multiplies. bf16 is used
+/// where the cache is bf16 and the ISA has the instruction; elsewhere words are float32.
+struct Words {
+  bool pairs = false;
+
+  static Words choose(const TargetProfile& profile, const Cache& cache) {
+    return {cache.bf16 && profile.avx512Bf16};
+  }
+  /// Elements per word.
+  int64_t per() const { return pairs ? 2 : 1; }
+  mlir::Type type(KernelBuilder& k) const { return pairs ? k.i32() : k.f32(); }
+  /// acc + a . b, lane by lane.
+  Val dot(Val acc, Val a, Val b) const { return pairs ? dotBf16(acc, a, b) : fma(a, b, acc); }
+  /// The words of one vector of summed indices from two vectors of float32 (pairs), or the vector.
+  /// `lo`, `hi` are the even and the odd element of every word.
+  Val join(Val lo, Val hi) const { return packBf16(lo, hi); }
+};
+
+/// A matrix of words: word (r, w) lies at element at + r outer + w inner.
+struct Operand {
+  Buf buf;
+  Val at;
+  int64_t outer = 0;
+  int64_t inner = 1;
+};
+
+/// c[r vecs + j] += sum over w < words of splat(a(r, w)) . b(j, w), where b(j, w) are 16 lanes.
+/// rows x vecs accumulators: at most registers() / 2 of them keep within the register file.
+Vals product(KernelBuilder& k, Words form, const Operand& a, const Operand& b, int64_t rows,
+             int64_t vecs, int64_t words, Vals c);
+
+/// 16 vectors of 16 32-bit lanes, transposed.
+Vals transpose16(llvm::ArrayRef<Val> rows);
+
+/// lane l = the sum of the lanes of rows[l]; 16 or 4 rows of 16 lanes give as many lanes.
+Val reduceRows(llvm::ArrayRef<Val> rows);
+
+/// Interleaved 16-bit halves of 128-bit lanes, as vpunpcklwd and vpunpckhwd give them, and back:
+/// lane order of the two results is restored by untangle.
+std::pair<Val, Val> tangle(Val a, Val b);             // 32 x i16 twice -> 16 x i32 twice
+std::pair<Val, Val> untangle(Val first, Val second);  // 16 x f32 twice, in order of the elements
+
+/// Transposes rows of words into lanes: to[w 16 lanes + row0 + r] for the words [0, words) of 16 rows
+/// that begin `from.outer` apart; `lanes` rows make one line of `to`. Rows at or beyond `count`
+/// (dynamic) are whatever lies there.
+void transposeRows(KernelBuilder& k, Words form, const Operand& from, int64_t words, Buf to,
+                   Val toAt, int64_t toStride);
+
+/// Reads 16 words of a row: float32 elements turned into words, times `scale`. `elements` <= 16 per().
+Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, double scale);
+
+}  // namespace fathom::kernels
+
+#endif  // FATHOM_COMPILER_KERNELS_SIMD_ATTENTIONTILE_H_

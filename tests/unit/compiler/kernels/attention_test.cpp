@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// latent_attention and attention (decode, split over the context) with attention_combine, in doubles.
+#include "tests/unit/compiler/kernels/attention_cases.h"
+
+namespace fathom::testing {
+namespace {
+
+// Decode of sequences of many lengths, one with several tokens at once that cross a page.
+const std::vector<Chunk> kBatch = {{1, 1}, {64, 1}, {65, 2}, {200, 1}, {330, 3}, {17, 1}};
+
+// A split without rows says m = -inf, l = 0, u = 0, and there are as many splits as configured.
+void expectEmptySplits(const Guarded<float>& partial, const Batch& batch, int64_t splits,
+                       int64_t heads, int64_t width) {
+  for (int64_t t = 0; t < batch.tokens(); ++t) {
+    int64_t empty = 0;
+    for (int64_t s = 0; s < splits; ++s) {
+      const float* record = &partial[((t * splits + s) * heads) * (width + 16)];
+      if (record[width] != -INFINITY) continue;
+      ++empty;
+      ASSERT_EQ(record[width + 1], 0);
+      for (int64_t i = 0; i < width; ++i) ASSERT_EQ(record[i], 0);
+    }
+    int64_t pages = batch.positions[t] / 64 + 1;
+    ASSERT_EQ(empty, std::max<int64_t>(splits - pages, 0)) << t;
+  }
+}
+
+struct Latent {
+  int64_t heads, rank, dim, splits;
+};
+
+void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
+  SCOPED_TRACE(profile + (bf16 ? " bf16 " : " f32 ") + std::to_string(c.heads) + " heads, " +
+               std::to_string(c.rank) + "+" + std::to_string(c.dim));
+  Batch batch(kBatch);
+  int64_t T = batch.tokens(), headLd = c.dim + 24, qLd = c.heads * headLd + 5;
+  TestCache cache(batch, c.rank + c.dim, bf16, 100);
+  double scale = 1.7 / std::sqrt(c.rank + c.dim);
+  std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
+  auto image = KernelImage::build(
+      profile, {{"a", "latent_attention",
+                 common + entry("rank", c.rank) + entry("dim", c.dim) + ", scale = " +
+                     std::to_string(scale) + entry("q_ld", qLd) + entry("q_head_ld", headLd) +
+                     entry("q_offset", 7) + ", " + cache.config(bf16)},
+                {"c", "attention_combine",
+                 common + entry("width", c.rank) + entry("out_ld", c.heads * c.rank)}});
+  ASSERT_TRUE(image);
+  scale = std::stod(std::to_string(scale));
+  Guarded<float> latent(randomFloats(T * c.heads * c.rank, 1)), q(randomFloats(T * qLd, 2));
+  Guarded<float> partial(T * c.splits * c.heads * (c.rank + 16)), out(T * c.heads * c.rank);
+  Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
+  image->run("a", c.splits, T, (c.heads + 15) / 16,
+             {latent, q, positions, sequence, table, cache.memory, partial}, {batch.pages});
+  expectEmptySplits(partial, batch, c.splits, c.heads, c.rank);
+  image->run("c", T, c.heads, 1, {partial, out});
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t h = 0; h < c.heads; ++h) {
+      const float* l = &latent[(t * c.heads + h) * c.rank];
+      const float* r = &q[t * qLd + h * headLd + 7];
+      std::vector<double> query(l, l + c.rank);
+      query.insert(query.end(), r, r + c.dim);
+      const std::vector<float>& rows = cache.values[batch.sequence[t]];
+      auto at = [&](int64_t row, int64_t i) { return rows[row * cache.width + i]; };
+      std::vector<double> expected =
+          attend(query, 0, batch.positions[t], scale, c.rank, at, at);
+      EXPECT_LT(distance(&out[(t * c.heads + h) * c.rank], expected),
+                attentionTolerance(profile, bf16))
+          << "token " << t << " head " << h;
+    }
+}
+
+TEST(LatentAttention, MatchesDoubles) {
+  for (const std::string& profile : runnableProfiles())
+    for (bool bf16 : {false, true})
+      for (const Latent& c : {Latent{16, 512, 64, 4}, Latent{5, 48, 8, 3}, Latent{40, 16, 34, 1}})
+        checkLatent(profile, c, bf16);
+}
+
+struct Gqa {
+  int64_t heads, kvHeads, headDim, splits, window;
+};
+
+void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
+  SCOPED_TRACE(profile + (bf16 ? " bf16 " : " f32 ") + std::to_string(c.heads) + "/" +
+               std::to_string(c.kvHeads) + " heads of " + std::to_string(c.headDim) + ", window " +
+               std::to_string(c.window));
+  Batch batch(kBatch);
+  int64_t T = batch.tokens(), qLd = c.heads * c.headDim + 3;
+  TestCache cache(batch, 2 * c.kvHeads * c.headDim, bf16, 200);
+  double scale = 1.5 / std::sqrt(c.headDim);
+  std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
+  auto image = KernelImage::build(
+      profile, {{"a", "attention",
+                 common + entry("kv_heads", c.kvHeads) + entry("head_dim", c.headDim) + ", scale = " +
+                     std::to_string(scale) + entry("q_ld", qLd) + entry("window", c.window) + ", " +
+                     cache.config(bf16)},
+                {"c", "attention_combine",
+                 common + entry("width", c.headDim) + entry("out_ld", c.heads * c.headDim)}});
+  ASSERT_TRUE(image);
+  scale = std::stod(std::to_string(scale));
+  Guarded<float> q(randomFloats(T * qLd, 2));
+  Guarded<float> partial(T * c.splits * c.heads * (c.headDim + 16)), out(T * c.heads * c.headDim);
+  Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
+  image->run("a", c.splits, T, c.kvHeads, {q, positions, sequence, table, cache.memory, partial},
+             {batch.pages});
+  if (!c.window) expectEmptySplits(partial, batch, c.splits, c.heads, c.headDim);
+  image->run("c", T, c.heads, 1, {partial, out});
+  for (int64_t t = 0; t < T; ++t)
+    for (int64_t h = 0; h < c.heads; ++h) {
+      const float* from = &q[t * qLd + h * c.headDim];
+      const std::vector<float>& rows = cache.values[batch.sequence[t]];
+      int64_t kv = h / (c.heads / c.kvHeads) * c.headDim, position = batch.positions[t];
+      auto key = [&](int64_t row, int64_t i) { return rows[row * cache.width + kv + i]; };
+      auto value = [&](int64_t row, int64_t i) {
+        return rows[row * cache.width + c.kvHeads * c.headDim + kv + i];
+      };
+      int64_t first = c.window ? std::max<int64_t>(0, position + 1 - c.window) : 0;
+      std::vector<double> expected =
+          attend(std::vector<double>(from, from + c.headDim), first, position, scale, c.headDim, key,
+                 value);
+      EXPECT_LT(distance(&out[(t * c.heads + h) * c.headDim], expected),
+                attentionTolerance(profile, bf16))
+          << "token " << t << " head " << h;
+    }
+}
+
+TEST(Attention, MatchesDoubles) {
+  for (const std::string& profile : runnableProfiles())
+    for (bool bf16 : {false, true})
+      for (const Gqa& c : {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70},
+                           Gqa{6, 3, 16, 4, 0}})
+        checkGqa(profile, c, bf16);
+}
+
+TEST(Attention, NamesTheEntryThatIsWrong) {
+  std::string config =
+      "heads = 5, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 320, splits = 1, window = 0, kv = "
+      "\"f32\", page_tokens = 64, page_bytes = 65536, layer_bytes = 0";
+  std::string error = compileError("cpu:x86-64-v3", {"a", "attention", config});
+  EXPECT_NE(error.find("heads 5 is not a multiple of kv_heads 2"), std::string::npos) << error;
+}
+
+}  // namespace
+}  // namespace fathom::testing
