@@ -88,9 +88,11 @@ LogicalResult CacheAppendOp::verify() {
                          nullptr)))  // C2
     return failure();
   std::optional<KvLayout> kv = getKvLayout(*this);
-  if (getLayer() < 0 || (kv && getLayer() >= kv->layers))  // C3
-    return emitOpError() << "C3: layer " << getLayer() << " is not one of the "
-                         << (kv ? kv->layers : 0) << " of graph.kv";
+  if (getLayer() < 0)  // C3
+    return emitOpError() << "C3: layer " << getLayer() << " is negative";
+  if (kv && getLayer() >= kv->layers)  // C3
+    return emitOpError() << "C3: layer " << getLayer() << " of a cache of " << kv->layers
+                         << " layers";
   bool latent = rows.size() == 1;
   return verifyCacheUse(*this, "C4", getLayer(), latent, product(rows.size(), dim(row, 1)));  // C4
 }

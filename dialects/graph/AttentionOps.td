@@ -97,7 +97,7 @@ def Graph_LatentAttentionOp
     %o = graph.latent_attention %q kv_b(%w)
         at(%positions, %sequence, %page_table, %context_length) form auto
         {layer = 0, heads = 16, rank = 512, nope = 128, rope_dim = 64, v_dim = 128,
-         scale = 0.1147213867862713}
+         scale = 0.1147213867929261}
         : (tensor<?x3072xf32>, tensor<4096x512xbf16>, tensor<?xi32>, tensor<?xi32>,
            tensor<?x?xi32>, tensor<?xi32>) -> tensor<?x2048xf32>
     ```
@@ -141,7 +141,7 @@ def Graph_LatentAttentionAbsorbedOp
     ```mlir
     %u = graph.latent_attention_absorbed %ql, %q
         at(%positions, %sequence, %page_table, %context_length)
-        {layer = 0, heads = 16, rank = 512, nope = 128, rope_dim = 64, scale = 0.1147213867862713}
+        {layer = 0, heads = 16, rank = 512, nope = 128, rope_dim = 64, scale = 0.1147213867929261}
         : (tensor<?x8192xf32>, tensor<?x3072xf32>, tensor<?xi32>, tensor<?xi32>, tensor<?x?xi32>,
            tensor<?xi32>) -> tensor<?x8192xf32>
     ```
