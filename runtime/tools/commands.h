@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The commands of the fathom program: their options, and what runs them.
+#ifndef FATHOM_RUNTIME_TOOLS_COMMANDS_H_
+#define FATHOM_RUNTIME_TOOLS_COMMANDS_H_
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "runtime/api/model.h"
+
+namespace fathom::tools {
+
+// Which model on which device; shared by the commands that run one.
+struct ModelFlags {
+  std::string model;
+  std::string device = "cpu";
+  std::string load = "auto";  // auto | map | copy
+  std::string check;          // "" | full
+  int threads = 0;
+  bool quiet = false;
+  bool verbose = false;
+
+  ModelOptions ToOptions() const;
+};
+
+struct GenerateFlags {
+  ModelFlags model;
+  std::optional<std::string> prompt;
+  std::string file;
+  std::string system;  // chat
+  std::vector<std::string> stop;
+  int64_t predict = -1;
+  int64_t context_size = 0;
+  int chunk = 512;
+  float temperature = 0.8f;
+  int top_k = 40;
+  float top_p = 0.95f;
+  float min_p = 0.05f;
+  int64_t seed = -1;  // -1: a new one each time, printed
+  bool ignore_eos = false;
+  bool json = false;
+};
+
+struct BenchFlags {
+  ModelFlags model;
+  std::vector<int64_t> prompt = {512};
+  std::vector<int64_t> predict = {128};
+  std::vector<int64_t> depth = {0};
+  int repetitions = 5;
+  int chunk = 512;
+  int sequences = 1;
+  bool profile = false;
+  bool json = false;
+};
+
+struct InspectFlags {
+  std::string model;
+  bool json = false;
+  bool verbose = false;
+};
+
+struct VerifyFlags {
+  std::string model;
+  int threads = 0;
+  bool quiet = false;
+};
+
+absl::Status RunGenerate(const GenerateFlags& flags);
+absl::Status RunChat(const GenerateFlags& flags);
+absl::Status RunBench(const BenchFlags& flags);
+absl::Status RunInspect(const InspectFlags& flags);
+absl::Status RunVerify(const VerifyFlags& flags);
+absl::Status RunDevices(bool json);
+
+// Replaces this process by fathom-compile, the one beside this program or else on PATH. Returns only when
+// neither can be started.
+absl::Status ExecCompiler(const std::vector<std::string>& arguments);
+
+}  // namespace fathom::tools
+
+#endif  // FATHOM_RUNTIME_TOOLS_COMMANDS_H_
