@@ -71,7 +71,7 @@ LogicalResult EntryLowering::run() {
 
 LogicalResult EntryLowering::lowerOp(Operation* op) {
   // Weight expressions and what is lowered with its user.
-  if (op->getNumOperands() == 0 || isa<graph::EncodeOp, graph::LatentCompressOp, func::ReturnOp>(op))
+  if (op->getNumOperands() == 0 || isa<tensor::DimOp, graph::EncodeOp, graph::LatentCompressOp, func::ReturnOp>(op))
     return success();
   if (isView(op) || op->getName().getStringRef() == "tensor.concat" ||
       op->getName().getStringRef() == "linalg.transpose") {

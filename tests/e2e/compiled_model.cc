@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Compiles with the program a user would run, then uses the C interface.
+#include "tests/e2e/compiled_model.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+namespace fathom::e2e {
+namespace {
+
+std::string TemporaryPath(const std::string& ending) {
+  static int count = 0;
+  return std::filesystem::temp_directory_path() /
+         ("fathom-e2e-" + std::to_string(getpid()) + "-" + std::to_string(count++) + ending);
+}
+
+void Check(fathom_status status, const char* what) {
+  if (status != FATHOM_OK) throw std::runtime_error(std::string(what) + ": " + fathom_last_error());
+}
+
+std::vector<float> Row(const fathom_logits& logits, size_t row) {
+  const float* begin = logits.data + row * logits.stride;
+  return std::vector<float>(begin, begin + logits.vocab_size);
+}
+
+}  // namespace
+
+int RunCompiler(const std::vector<std::string>& arguments, std::string* errors) {
+  const std::string log = TemporaryPath(".log");
+  std::string command = FATHOM_COMPILE_PROGRAM;
+  for (const std::string& argument : arguments) command += " '" + argument + "'";
+  command += " >'" + log + "' 2>&1";
+  const int status = std::system(command.c_str());
+  std::ifstream file(log);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (errors) *errors = text.str();
+  std::filesystem::remove(log);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+CompiledModel::CompiledModel(const std::string& checkpoint, const std::string& quantize,
+                             const std::string& target, int threads)
+    : path_(TemporaryPath(".fathom")) {
+  std::string errors;
+  const int code = RunCompiler(
+      {checkpoint, "--quantize=" + quantize, "--target=" + target, "-o", path_}, &errors);
+  if (code != 0) throw std::runtime_error(checkpoint + ": compiler exit " + std::to_string(code) + ": " + errors);
+  fathom_model_options options;
+  fathom_model_options_init(&options);
+  options.threads = threads;
+  options.load = FATHOM_LOAD_MAP;
+  options.check_full = true;
+  Check(fathom_model_open(path_.c_str(), &options, &model_), "open");
+  NewSession({});
+}
+
+CompiledModel::~CompiledModel() {
+  fathom_session_destroy(session_);
+  fathom_model_close(model_);
+  std::filesystem::remove(path_);
+}
+
+void CompiledModel::NewSession(const SessionOptions& options) {
+  fathom_session_destroy(session_);
+  session_ = nullptr;
+  fathom_session_options session;
+  fathom_session_options_init(&session);
+  session.context_size = options.context;
+  session.max_sequences = options.max_sequences;
+  session.chunk = options.chunk;
+  Check(fathom_session_create(model_, &session, &session_), "session");
+}
+
+int32_t CompiledModel::AddSequence() {
+  int32_t sequence = -1;
+  Check(fathom_sequence_add(session_, &sequence), "sequence");
+  return sequence;
+}
+
+std::vector<float> CompiledModel::Prefill(int32_t sequence, const std::vector<int32_t>& tokens) {
+  const fathom_extension extension{sequence, tokens.data(), tokens.size()};
+  fathom_logits logits;
+  Check(fathom_prefill(session_, &extension, 1, &logits), "prefill");
+  return Row(logits, 0);
+}
+
+std::vector<std::vector<float>> CompiledModel::Decode(const std::vector<int32_t>& sequences,
+                                                      const std::vector<int32_t>& tokens) {
+  fathom_logits logits;
+  Check(fathom_decode(session_, sequences.data(), tokens.data(), tokens.size(), &logits), "decode");
+  std::vector<std::vector<float>> rows;
+  for (size_t i = 0; i < tokens.size(); ++i) rows.push_back(Row(logits, i));
+  return rows;
+}
+
+std::vector<int32_t> CompiledModel::Greedy(const std::vector<int32_t>& prompt, int count) {
+  const int32_t sequence = AddSequence();
+  std::vector<int32_t> tokens{ArgMax(Prefill(sequence, prompt))};
+  while (static_cast<int>(tokens.size()) < count)
+    tokens.push_back(ArgMax(Decode({sequence}, {tokens.back()})[0]));
+  Check(fathom_sequence_remove(session_, sequence), "remove");
+  return tokens;
+}
+
+int32_t ArgMax(const std::vector<float>& logits) {
+  return static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+}
+
+}  // namespace fathom::e2e
