@@ -159,8 +159,9 @@ absl::Status CheckExtras(const ModelConfig& config, const Checkpoint& checkpoint
           absl::StrCat("architecture ", ModelTypeName(config.model_type),
                        " with this config does not use it, so results would be wrong"));
     } else if (config.tie_word_embeddings && tensor.name == "lm_head.weight") {
-      lines.push_back("lm_head.weight is left out: tie_word_embeddings says that the embedding "
-                      "takes its place");
+      lines.push_back(
+          "lm_head.weight is left out: tie_word_embeddings says that the embedding "
+          "takes its place");
     } else {
       lines.push_back(absl::StrCat("tensor ", Quoted(tensor.name), " is not used"));
     }
@@ -182,9 +183,7 @@ absl::Status CheckExtras(const ModelConfig& config, const Checkpoint& checkpoint
 
 }  // namespace
 
-std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
-  return Lister(config).List();
-}
+std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) { return Lister(config).List(); }
 
 uint64_t ParameterCount(const ModelConfig& config) {
   uint64_t count = 0;
@@ -206,8 +205,8 @@ absl::Status CheckTensors(const ModelConfig& config, const Checkpoint& checkpoin
       return InputError(where, "tensor", ShapeString(spec.shape), "no tensor of this name");
     }
     if (tensor->shape != spec.shape) {
-      return InputError(where, absl::StrCat("shape, by ", config.source),
-                        ShapeString(spec.shape), ShapeString(tensor->shape));
+      return InputError(where, absl::StrCat("shape, by ", config.source), ShapeString(spec.shape),
+                        ShapeString(tensor->shape));
     }
     known.insert(spec.name);
   }

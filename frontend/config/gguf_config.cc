@@ -96,8 +96,7 @@ absl::Status ReadSizes(const Checkpoint& gguf, const Keys& keys, ModelConfig* c)
   FATHOM_RETURN_IF_ERROR(keys.RequiredInt("attention.head_count", &c->num_attention_heads));
   c->num_key_value_heads = c->num_attention_heads;
   FATHOM_RETURN_IF_ERROR(keys.Int("attention.head_count_kv", &c->num_key_value_heads));
-  FATHOM_RETURN_IF_ERROR(
-      keys.RequiredNumber("attention.layer_norm_rms_epsilon", &c->rms_norm_eps));
+  FATHOM_RETURN_IF_ERROR(keys.RequiredNumber("attention.layer_norm_rms_epsilon", &c->rms_norm_eps));
   FATHOM_RETURN_IF_ERROR(keys.RequiredInt("context_length", &c->max_position_embeddings));
   FATHOM_RETURN_IF_ERROR(keys.Int("nextn_predict_layers", &c->num_nextn_predict_layers));
   c->num_hidden_layers -= c->num_nextn_predict_layers;  // block_count includes them
@@ -177,9 +176,9 @@ absl::Status ReadAttention(const Checkpoint& gguf, const Keys& keys, ModelConfig
                       absl::StrCat("at most the head's ", c->head_dim), rotary);
   }
   if (rotary != c->head_dim) {
-    return UnsupportedError(keys.Where("rope.dimension_count"),
-                            absl::StrCat("rotating ", rotary, " of ", c->head_dim,
-                                         " dimensions is not supported"));
+    return UnsupportedError(
+        keys.Where("rope.dimension_count"),
+        absl::StrCat("rotating ", rotary, " of ", c->head_dim, " dimensions is not supported"));
   }
   c->qkv_bias = gguf.Find("blk.0.attn_q.bias") != nullptr;
   c->o_bias = gguf.Find("blk.0.attn_output.bias") != nullptr;
@@ -244,13 +243,14 @@ absl::Status ReadRope(const Checkpoint& gguf, const Keys& keys, ModelConfig* c) 
     FATHOM_RETURN_IF_ERROR(keys.RequiredNumber("rope.scaling.factor", &rope.factor));
   } else if (type != "none") {
     return UnsupportedError(keys.Where("rope.scaling.type"),
-                            absl::StrCat(Quoted(type), " is not supported; supported: none, "
+                            absl::StrCat(Quoted(type),
+                                         " is not supported; supported: none, "
                                          "linear, yarn"));
   }
   if (rope.type == RopeType::kYarn) {
     rope.original_max_position_embeddings = c->max_position_embeddings;
-    FATHOM_RETURN_IF_ERROR(keys.Int("rope.scaling.original_context_length",
-                                    &rope.original_max_position_embeddings));
+    FATHOM_RETURN_IF_ERROR(
+        keys.Int("rope.scaling.original_context_length", &rope.original_max_position_embeddings));
     FATHOM_RETURN_IF_ERROR(keys.Number("rope.scaling.yarn_beta_fast", &rope.beta_fast));
     FATHOM_RETURN_IF_ERROR(keys.Number("rope.scaling.yarn_beta_slow", &rope.beta_slow));
     // The file holds 0.1 mscale_all_dim; published configs have the same value as mscale.

@@ -191,10 +191,9 @@ class GgufView : public Checkpoint {
       } else if (layer >= c_.num_hidden_layers && c_.num_nextn_predict_layers > 0) {
         ++behind;
       } else if (!IsRedundant(tensor.name)) {
-        return UnsupportedError(
-            absl::StrCat(name(), ": tensor ", Quoted(tensor.name)),
-            absl::StrCat("architecture ", ModelTypeName(c_.model_type),
-                         " does not use it, so results would be wrong"));
+        return UnsupportedError(absl::StrCat(name(), ": tensor ", Quoted(tensor.name)),
+                                absl::StrCat("architecture ", ModelTypeName(c_.model_type),
+                                             " does not use it, so results would be wrong"));
       }
     }
     if (behind > 0 && notes != nullptr) {
@@ -268,8 +267,7 @@ class GgufView : public Checkpoint {
     info.shape = spec.shape;
     info.bytes = keys.bytes + values.bytes;
     info.verbatim = false;
-    sources_[spec.name] = {
-        .kind = Source::Kind::kSplitKv, .first = &keys, .second = &values};
+    sources_[spec.name] = {.kind = Source::Kind::kSplitKv, .first = &keys, .second = &values};
     return info;
   }
 

@@ -147,10 +147,9 @@ void CheckRope(const ModelConfig& c, Checker* check) {
     }
   }
   if (!c.rope_freq_factors.empty()) {
-    check->Check("rope_freqs.weight",
-                 static_cast<int64_t>(c.rope_freq_factors.size()) == c.rotary_dim() / 2,
-                 absl::StrCat(c.rotary_dim() / 2, " factors"),
-                 absl::StrCat(c.rope_freq_factors.size()));
+    check->Check(
+        "rope_freqs.weight", static_cast<int64_t>(c.rope_freq_factors.size()) == c.rotary_dim() / 2,
+        absl::StrCat(c.rotary_dim() / 2, " factors"), absl::StrCat(c.rope_freq_factors.size()));
     for (const double factor : c.rope_freq_factors) check->Positive("rope_freqs.weight", factor);
   }
 }
@@ -159,14 +158,22 @@ void CheckRope(const ModelConfig& c, Checker* check) {
 
 const char* ModelTypeName(ModelType type) {
   switch (type) {
-    case ModelType::kDeepseekV2: return "deepseek_v2";
-    case ModelType::kDeepseekV3: return "deepseek_v3";
-    case ModelType::kLlama: return "llama";
-    case ModelType::kQwen2: return "qwen2";
-    case ModelType::kQwen3: return "qwen3";
-    case ModelType::kQwen3Moe: return "qwen3_moe";
-    case ModelType::kMixtral: return "mixtral";
-    case ModelType::kOlmoe: return "olmoe";
+    case ModelType::kDeepseekV2:
+      return "deepseek_v2";
+    case ModelType::kDeepseekV3:
+      return "deepseek_v3";
+    case ModelType::kLlama:
+      return "llama";
+    case ModelType::kQwen2:
+      return "qwen2";
+    case ModelType::kQwen3:
+      return "qwen3";
+    case ModelType::kQwen3Moe:
+      return "qwen3_moe";
+    case ModelType::kMixtral:
+      return "mixtral";
+    case ModelType::kOlmoe:
+      return "olmoe";
   }
   return "";
 }

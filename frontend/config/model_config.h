@@ -16,7 +16,14 @@
 namespace fathom {
 
 enum class ModelType {
-  kDeepseekV2, kDeepseekV3, kLlama, kQwen2, kQwen3, kQwen3Moe, kMixtral, kOlmoe,
+  kDeepseekV2,
+  kDeepseekV3,
+  kLlama,
+  kQwen2,
+  kQwen3,
+  kQwen3Moe,
+  kMixtral,
+  kOlmoe,
 };
 // The name config.json gives it: "deepseek_v3", "qwen3_moe" ...
 const char* ModelTypeName(ModelType type);
@@ -25,7 +32,8 @@ const char* ModelTypeName(ModelType type);
 enum class QkNorm {
   kNone,
   kPerHead,    // one weight (head_dim) shared by all heads: qwen3, qwen3_moe
-  kFullWidth,  // over all heads at once, weights (heads * head_dim) and (kv_heads * head_dim): olmoe
+  kFullWidth,  // over all heads at once, weights (heads * head_dim) and (kv_heads * head_dim):
+               // olmoe
 };
 
 enum class ScoringFunc { kSoftmax, kSigmoid };
@@ -48,14 +56,14 @@ struct RopeScaling {
   double factor = 1.0;                 // factor; yarn: max / original positions when absent
   // original_max_position_embeddings; max_position_embeddings when absent. llama3, yarn.
   int64_t original_max_position_embeddings = 0;
-  double low_freq_factor = 1.0;        // llama3
-  double high_freq_factor = 4.0;       // llama3
-  double beta_fast = 32.0;             // yarn
-  double beta_slow = 1.0;              // yarn
-  double mscale = 0.0;                 // yarn; 0 is "absent"
-  double mscale_all_dim = 0.0;         // yarn; 0 is "absent"
+  double low_freq_factor = 1.0;            // llama3
+  double high_freq_factor = 4.0;           // llama3
+  double beta_fast = 32.0;                 // yarn
+  double beta_slow = 1.0;                  // yarn
+  double mscale = 0.0;                     // yarn; 0 is "absent"
+  double mscale_all_dim = 0.0;             // yarn; 0 is "absent"
   std::optional<double> attention_factor;  // yarn; overrides what mscale and factor say
-  bool truncate = true;                // yarn; round the ramp's ends to whole dimensions
+  bool truncate = true;                    // yarn; round the ramp's ends to whole dimensions
 };
 
 // `quantization_config` with quant_method fp8: codes with one scale per block.
@@ -68,7 +76,7 @@ struct Fp8Quantization {
 // "Required" means an error when absent. A config from ReadConfig or ConfigFromGguf has passed
 // ValidateConfig; sizes are then positive and bounded so that products of two fit 64 bits.
 struct ModelConfig {
-  std::string source;  // the file it came from; opens every message
+  std::string source;                        // the file it came from; opens every message
   ModelType model_type = ModelType::kLlama;  // model_type; required
 
   int64_t vocab_size = 0;           // required
@@ -87,27 +95,27 @@ struct ModelConfig {
   int64_t v_head_dim = 0;              // required; head_dim for the other types
 
   // Mixture of experts. n_routed_experts is 0 for dense models.
-  int64_t n_routed_experts = 0;       // or num_experts, num_local_experts
-  int64_t n_shared_experts = 0;       // deepseek; null: 0. One MLP of n x moe_intermediate_size
+  int64_t n_routed_experts = 0;  // or num_experts, num_local_experts
+  int64_t n_shared_experts = 0;  // deepseek; null: 0. One MLP of n x moe_intermediate_size
   int64_t num_experts_per_tok = 0;
   int64_t moe_intermediate_size = 0;  // intermediate_size for mixtral and olmoe
   int64_t n_group = 1;                // 1 for greedy, whatever the file says
   int64_t topk_group = 1;
   TopkMethod topk_method = TopkMethod::kGreedy;
   ScoringFunc scoring_func = ScoringFunc::kSoftmax;
-  bool norm_topk_prob = false;        // chosen weights are divided by their sum
+  bool norm_topk_prob = false;  // chosen weights are divided by their sum
   double routed_scaling_factor = 1.0;
-  int64_t first_k_dense_replace = 0;  // deepseek: layers below it are dense
-  int64_t moe_layer_freq = 1;         // deepseek: of the others every n-th has experts
-  int64_t decoder_sparse_step = 1;    // qwen3_moe: layer i has experts when n divides i + 1
+  int64_t first_k_dense_replace = 0;     // deepseek: layers below it are dense
+  int64_t moe_layer_freq = 1;            // deepseek: of the others every n-th has experts
+  int64_t decoder_sparse_step = 1;       // qwen3_moe: layer i has experts when n divides i + 1
   std::vector<int64_t> mlp_only_layers;  // qwen3_moe: ... and it is not listed here
 
-  double rms_norm_eps = 1e-6;     // mixtral, olmoe: 1e-5
+  double rms_norm_eps = 1e-6;      // mixtral, olmoe: 1e-5
   QkNorm qk_norm = QkNorm::kNone;  // by model type
-  bool qkv_bias = false;          // attention_bias; qwen2: always
-  bool o_bias = false;            // attention_bias; qwen2: never
+  bool qkv_bias = false;           // attention_bias; qwen2: always
+  bool o_bias = false;             // attention_bias; qwen2: never
 
-  double rope_theta = 10000.0;    // mixtral: 1e6
+  double rope_theta = 10000.0;  // mixtral: 1e6
   RopeScaling rope;
   // Pairs are (x[2j], x[2j+1]); otherwise (x[j], x[j + d/2]). deepseek_v2: always. deepseek_v3:
   // rope_interleave, default true. Never for the other types.

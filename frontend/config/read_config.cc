@@ -15,8 +15,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr JsonLimits kConfigLimits = {.max_bytes = 16 << 20, .max_depth = 64,
-                                      .max_values = 1 << 20};
+constexpr JsonLimits kConfigLimits = {
+    .max_bytes = 16 << 20, .max_depth = 64, .max_values = 1 << 20};
 
 // One JSON object read field by field. Absent and null mean the same: the field keeps the value it
 // has. Errors carry "file: prefix.field".
@@ -220,9 +220,9 @@ absl::Status ReadSizes(const Fields& fields, ModelConfig* c) {
   std::string activation = "silu";
   FATHOM_RETURN_IF_ERROR(fields.String("hidden_act", &activation));
   if (activation != "silu" && activation != "swish") {
-    return UnsupportedError(fields.Where("hidden_act"),
-                            absl::StrCat("activation ", Quoted(activation),
-                                         " is not supported; silu is"));
+    return UnsupportedError(
+        fields.Where("hidden_act"),
+        absl::StrCat("activation ", Quoted(activation), " is not supported; silu is"));
   }
   bool mlp_bias = false;
   FATHOM_RETURN_IF_ERROR(fields.Bool("mlp_bias", &mlp_bias));
@@ -249,8 +249,8 @@ absl::Status ReadLatentAttention(const Fields& fields, ModelConfig* c) {
     }
     if (head - c->qk_rope_head_dim != c->qk_nope_head_dim) {
       return InputError(fields.Where("qk_head_dim"), "value",
-                        absl::StrCat("qk_nope_head_dim + qk_rope_head_dim of ",
-                                     c->qk_nope_head_dim, " + ", c->qk_rope_head_dim),
+                        absl::StrCat("qk_nope_head_dim + qk_rope_head_dim of ", c->qk_nope_head_dim,
+                                     " + ", c->qk_rope_head_dim),
                         head);
     }
   }
@@ -288,10 +288,10 @@ absl::Status ReadAttention(const Fields& fields, ModelConfig* c) {
   FATHOM_RETURN_IF_ERROR(fields.Int("head_dim", &c->head_dim));
   if (fields.Find("head_dim") == nullptr && c->head_dim == 0) {
     if (c->num_attention_heads <= 0 || c->hidden_size % c->num_attention_heads != 0) {
-      return InputError(fields.Where("num_attention_heads"), "value",
-                        absl::StrCat("a divisor of hidden_size ", c->hidden_size,
-                                     " when there is no head_dim"),
-                        c->num_attention_heads);
+      return InputError(
+          fields.Where("num_attention_heads"), "value",
+          absl::StrCat("a divisor of hidden_size ", c->hidden_size, " when there is no head_dim"),
+          c->num_attention_heads);
     }
     c->head_dim = c->hidden_size / c->num_attention_heads;
   }
@@ -314,8 +314,8 @@ absl::Status CheckSlidingWindow(const Fields& fields, const ModelConfig& c) {
   FATHOM_RETURN_IF_ERROR(fields.Bool("use_sliding_window", &used));
   int64_t window = 0;
   FATHOM_RETURN_IF_ERROR(fields.Int("sliding_window", &window));
-  const bool shorter = fields.Find("sliding_window") != nullptr &&
-                       window < c.max_position_embeddings;
+  const bool shorter =
+      fields.Find("sliding_window") != nullptr && window < c.max_position_embeddings;
   if (const Json* types = fields.Find("layer_types")) {
     if (!types->is_array()) {
       return InputError(fields.Where("layer_types"), "value", "an array", DescribeJson(*types));
@@ -412,7 +412,8 @@ absl::Status ReadRopeType(const Fields& scaling, RopeType* type) {
   const auto it = kTypes.find(name);
   if (it == kTypes.end()) {
     return UnsupportedError(scaling.Where("rope_type"),
-                            absl::StrCat(Quoted(name), " is not supported; supported: default, "
+                            absl::StrCat(Quoted(name),
+                                         " is not supported; supported: default, "
                                          "linear, llama3, yarn"));
   }
   *type = it->second;
@@ -437,8 +438,8 @@ absl::Status ReadRopeScaling(const Fields& scaling, ModelConfig* c) {
   FATHOM_RETURN_IF_ERROR(CheckFullRotary(scaling));
   if (rope.type == RopeType::kDefault) return absl::OkStatus();
   rope.original_max_position_embeddings = c->max_position_embeddings;
-  FATHOM_RETURN_IF_ERROR(scaling.Int("original_max_position_embeddings",
-                                     &rope.original_max_position_embeddings));
+  FATHOM_RETURN_IF_ERROR(
+      scaling.Int("original_max_position_embeddings", &rope.original_max_position_embeddings));
   FATHOM_RETURN_IF_ERROR(scaling.Number("factor", &rope.factor));
   if (scaling.Find("factor") == nullptr) {
     if (rope.type != RopeType::kYarn || rope.original_max_position_embeddings <= 0) {

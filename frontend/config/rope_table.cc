@@ -73,8 +73,8 @@ RopeTable MakeRopeTable(const ModelConfig& config) {
   RopeTable table;
   table.rotary_dim = config.rotary_dim();
   table.interleaved = config.rope_interleave;
-  const int64_t head = config.is_latent() ? config.qk_nope_head_dim + config.qk_rope_head_dim
-                                          : config.head_dim;
+  const int64_t head =
+      config.is_latent() ? config.qk_nope_head_dim + config.qk_rope_head_dim : config.head_dim;
   table.softmax_scale = 1.0 / std::sqrt(static_cast<double>(head));
   for (int64_t j = 0; j < table.rotary_dim / 2; ++j) {
     table.inverse_frequencies.push_back(

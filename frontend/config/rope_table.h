@@ -10,7 +10,8 @@
 
 namespace fathom {
 
-// With d = rotary_dim, pair j of a head at position p turns by the angle p * inverse_frequencies[j].
+// With d = rotary_dim, pair j of a head at position p turns by the angle p *
+// inverse_frequencies[j].
 //
 //   default  f_j = theta^(-2j/d)
 //   linear   f_j / factor

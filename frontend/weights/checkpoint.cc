@@ -174,7 +174,9 @@ absl::StatusOr<const TensorInfo*> MappedCheckpoint::FindScale(const TensorInfo& 
     return nullptr;
   }
   switch (scale->type) {
-    case StorageType::kF32: case StorageType::kBF16: case StorageType::kF16:
+    case StorageType::kF32:
+    case StorageType::kBF16:
+    case StorageType::kF16:
     case StorageType::kF8E8M0:
       break;
     default:
@@ -228,8 +230,8 @@ void MappedCheckpoint::ReadScaledRows(const TensorInfo& tensor, const TensorInfo
   std::vector<float> scales(scale.columns());  // (columns / block_columns), of one row of blocks
   uint64_t loaded = ~uint64_t{0};
   for (uint64_t row = row_begin; row < row_end; ++row, out += columns) {
-    const uint64_t scale_row = row / matrix_rows * matrix_scale_rows +
-                               row % matrix_rows / options_.fp8_block_rows;
+    const uint64_t scale_row =
+        row / matrix_rows * matrix_scale_rows + row % matrix_rows / options_.fp8_block_rows;
     if (scale_row != loaded) {
       Dequantize(scale.type, data(scale).data() + scale_row * scale_row_bytes, scales.size(),
                  scales.data());

@@ -116,7 +116,8 @@ void FromQ4_1(const uint8_t* src, uint64_t blocks, float* out) {
 
 FATHOM_MULTIVERSION
 void FromQ5_0(const uint8_t* src, uint64_t blocks, float* out) {
-  for (uint64_t b = 0; b < blocks; ++b, src += 22, out += kSmallBlock) {  // f16 d, u32 high, nibbles
+  for (uint64_t b = 0; b < blocks;
+       ++b, src += 22, out += kSmallBlock) {  // f16 d, u32 high, nibbles
     const float d = LoadHalf(src);
     const uint32_t high = Load<uint32_t>(src + 2);
     const uint8_t* q = src + 6;
@@ -131,7 +132,8 @@ void FromQ5_0(const uint8_t* src, uint64_t blocks, float* out) {
 
 FATHOM_MULTIVERSION
 void FromQ5_1(const uint8_t* src, uint64_t blocks, float* out) {
-  for (uint64_t b = 0; b < blocks; ++b, src += 24, out += kSmallBlock) {  // f16 d, f16 m, u32, nibbles
+  for (uint64_t b = 0; b < blocks;
+       ++b, src += 24, out += kSmallBlock) {  // f16 d, f16 m, u32, nibbles
     const float d = LoadHalf(src);
     const float m = LoadHalf(src + 2);
     const uint32_t high = Load<uint32_t>(src + 4);
@@ -220,8 +222,8 @@ void FromQ6_K(const uint8_t* src, uint64_t blocks, float* out) {
         const float scale = d * static_cast<float>(static_cast<int8_t>(src[192 + 2 * run + part]));
         float* o = out + 32 * run + 16 * part;
         for (int i = 0; i < 16; ++i) {
-          const int value = (low[16 * part + i] >> low_shift & 15) |
-                            (high[16 * part + i] >> high_shift & 3) << 4;
+          const int value =
+              (low[16 * part + i] >> low_shift & 15) | (high[16 * part + i] >> high_shift & 3) << 4;
           o[i] = scale * static_cast<float>(value - 32);
         }
       }
@@ -234,30 +236,54 @@ void FromQ6_K(const uint8_t* src, uint64_t blocks, float* out) {
 void Dequantize(StorageType type, const uint8_t* src, uint64_t elements, float* out) {
   const uint64_t blocks = elements / BlockElements(type);
   switch (type) {
-    case StorageType::kF64: return FromNumber<double>(src, elements, out);
-    case StorageType::kF32: std::memcpy(out, src, elements * sizeof(float)); return;
-    case StorageType::kF16: return FromF16(src, elements, out);
-    case StorageType::kBF16: return FromBF16(src, elements, out);
-    case StorageType::kF8E4M3: return FromE4M3(src, elements, 1.0f, out);
-    case StorageType::kF8E5M2: return FromE5M2(src, elements, 1.0f, out);
-    case StorageType::kF8E8M0: return FromE8M0(src, elements, out);
-    case StorageType::kI8: return FromNumber<int8_t>(src, elements, out);
-    case StorageType::kI16: return FromNumber<int16_t>(src, elements, out);
-    case StorageType::kI32: return FromNumber<int32_t>(src, elements, out);
-    case StorageType::kI64: return FromNumber<int64_t>(src, elements, out);
+    case StorageType::kF64:
+      return FromNumber<double>(src, elements, out);
+    case StorageType::kF32:
+      std::memcpy(out, src, elements * sizeof(float));
+      return;
+    case StorageType::kF16:
+      return FromF16(src, elements, out);
+    case StorageType::kBF16:
+      return FromBF16(src, elements, out);
+    case StorageType::kF8E4M3:
+      return FromE4M3(src, elements, 1.0f, out);
+    case StorageType::kF8E5M2:
+      return FromE5M2(src, elements, 1.0f, out);
+    case StorageType::kF8E8M0:
+      return FromE8M0(src, elements, out);
+    case StorageType::kI8:
+      return FromNumber<int8_t>(src, elements, out);
+    case StorageType::kI16:
+      return FromNumber<int16_t>(src, elements, out);
+    case StorageType::kI32:
+      return FromNumber<int32_t>(src, elements, out);
+    case StorageType::kI64:
+      return FromNumber<int64_t>(src, elements, out);
     case StorageType::kBool:
-    case StorageType::kU8: return FromNumber<uint8_t>(src, elements, out);
-    case StorageType::kU16: return FromNumber<uint16_t>(src, elements, out);
-    case StorageType::kU32: return FromNumber<uint32_t>(src, elements, out);
-    case StorageType::kU64: return FromNumber<uint64_t>(src, elements, out);
-    case StorageType::kQ4_0: return FromQ4_0(src, blocks, out);
-    case StorageType::kQ4_1: return FromQ4_1(src, blocks, out);
-    case StorageType::kQ5_0: return FromQ5_0(src, blocks, out);
-    case StorageType::kQ5_1: return FromQ5_1(src, blocks, out);
-    case StorageType::kQ8_0: return FromQ8_0(src, blocks, out);
-    case StorageType::kQ4_K: return FromQ4_K(src, blocks, out);
-    case StorageType::kQ5_K: return FromQ5_K(src, blocks, out);
-    case StorageType::kQ6_K: return FromQ6_K(src, blocks, out);
+    case StorageType::kU8:
+      return FromNumber<uint8_t>(src, elements, out);
+    case StorageType::kU16:
+      return FromNumber<uint16_t>(src, elements, out);
+    case StorageType::kU32:
+      return FromNumber<uint32_t>(src, elements, out);
+    case StorageType::kU64:
+      return FromNumber<uint64_t>(src, elements, out);
+    case StorageType::kQ4_0:
+      return FromQ4_0(src, blocks, out);
+    case StorageType::kQ4_1:
+      return FromQ4_1(src, blocks, out);
+    case StorageType::kQ5_0:
+      return FromQ5_0(src, blocks, out);
+    case StorageType::kQ5_1:
+      return FromQ5_1(src, blocks, out);
+    case StorageType::kQ8_0:
+      return FromQ8_0(src, blocks, out);
+    case StorageType::kQ4_K:
+      return FromQ4_K(src, blocks, out);
+    case StorageType::kQ5_K:
+      return FromQ5_K(src, blocks, out);
+    case StorageType::kQ6_K:
+      return FromQ6_K(src, blocks, out);
   }
 }
 

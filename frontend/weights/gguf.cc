@@ -100,10 +100,10 @@ absl::StatusOr<MetadataValue> ReadArray(Cursor* cursor, const std::string& field
   const bool strings = value.element == MetadataType::kString;
   const uint64_t least = strings ? 8 : MetadataTypeBytes(value.element);
   if (value.count > cursor->left() / least) {
-    return InputError(where, "array length",
-                      absl::StrCat("at most ", cursor->left() / least,
-                                   " elements (the rest of the file)"),
-                      value.count);
+    return InputError(
+        where, "array length",
+        absl::StrCat("at most ", cursor->left() / least, " elements (the rest of the file)"),
+        value.count);
   }
   if (!strings) {
     FATHOM_ASSIGN_OR_RETURN(value.bytes, cursor->ReadBytes(field, value.count * least));
@@ -146,31 +146,47 @@ absl::Status ReadKeyValue(Cursor* cursor, uint64_t number, CheckpointMetadata* m
 // GGUF's tensor type codes. The second list is of types that exist but are not decoded here.
 absl::StatusOr<StorageType> TypeFromCode(uint32_t code, const std::string& where) {
   switch (code) {
-    case 0: return StorageType::kF32;
-    case 1: return StorageType::kF16;
-    case 2: return StorageType::kQ4_0;
-    case 3: return StorageType::kQ4_1;
-    case 6: return StorageType::kQ5_0;
-    case 7: return StorageType::kQ5_1;
-    case 8: return StorageType::kQ8_0;
-    case 12: return StorageType::kQ4_K;
-    case 13: return StorageType::kQ5_K;
-    case 14: return StorageType::kQ6_K;
-    case 24: return StorageType::kI8;
-    case 25: return StorageType::kI16;
-    case 26: return StorageType::kI32;
-    case 27: return StorageType::kI64;
-    case 28: return StorageType::kF64;
-    case 30: return StorageType::kBF16;
+    case 0:
+      return StorageType::kF32;
+    case 1:
+      return StorageType::kF16;
+    case 2:
+      return StorageType::kQ4_0;
+    case 3:
+      return StorageType::kQ4_1;
+    case 6:
+      return StorageType::kQ5_0;
+    case 7:
+      return StorageType::kQ5_1;
+    case 8:
+      return StorageType::kQ8_0;
+    case 12:
+      return StorageType::kQ4_K;
+    case 13:
+      return StorageType::kQ5_K;
+    case 14:
+      return StorageType::kQ6_K;
+    case 24:
+      return StorageType::kI8;
+    case 25:
+      return StorageType::kI16;
+    case 26:
+      return StorageType::kI32;
+    case 27:
+      return StorageType::kI64;
+    case 28:
+      return StorageType::kF64;
+    case 30:
+      return StorageType::kBF16;
   }
   struct Known {
     uint32_t code;
     const char* name;
   };
   constexpr Known kOthers[] = {
-      {9, "Q8_1"},    {10, "Q2_K"},    {11, "Q3_K"},   {15, "Q8_K"},   {16, "IQ2_XXS"},
-      {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"},  {20, "IQ4_NL"}, {21, "IQ3_S"},
-      {22, "IQ2_S"},  {23, "IQ4_XS"},  {29, "IQ1_M"},  {34, "TQ1_0"},  {35, "TQ2_0"},
+      {9, "Q8_1"},    {10, "Q2_K"},    {11, "Q3_K"},  {15, "Q8_K"},   {16, "IQ2_XXS"},
+      {17, "IQ2_XS"}, {18, "IQ3_XXS"}, {19, "IQ1_S"}, {20, "IQ4_NL"}, {21, "IQ3_S"},
+      {22, "IQ2_S"},  {23, "IQ4_XS"},  {29, "IQ1_M"}, {34, "TQ1_0"},  {35, "TQ2_0"},
       {39, "MXFP4"},  {40, "NVFP4"},
   };
   for (const Known& other : kOthers) {
@@ -238,17 +254,15 @@ absl::Status PlaceTensors(const Cursor& cursor, uint64_t file_size, uint64_t ali
   for (TensorInfo& tensor : *tensors) {
     const std::string where = TensorWhere(cursor.path(), tensor.name);
     if (tensor.offset != expected) {
-      return InputError(where, "offset",
-                        absl::StrCat(expected, " (the end of the tensor before it, aligned to ",
-                                     alignment, ")"),
-                        tensor.offset);
+      return InputError(
+          where, "offset",
+          absl::StrCat(expected, " (the end of the tensor before it, aligned to ", alignment, ")"),
+          tensor.offset);
     }
-    if (data_start > file_size ||
-        !RangeFits(tensor.offset, tensor.bytes, file_size - data_start)) {
-      return InputError(where, "end of the tensor",
-                        absl::StrCat("within the file's ", file_size, " bytes"),
-                        absl::StrCat("byte ", data_start, " + ", tensor.offset, " + ",
-                                     tensor.bytes));
+    if (data_start > file_size || !RangeFits(tensor.offset, tensor.bytes, file_size - data_start)) {
+      return InputError(
+          where, "end of the tensor", absl::StrCat("within the file's ", file_size, " bytes"),
+          absl::StrCat("byte ", data_start, " + ", tensor.offset, " + ", tensor.bytes));
     }
     expected = RoundUp(tensor.offset + tensor.bytes, alignment);
     tensor.offset += data_start;

@@ -14,7 +14,7 @@ namespace fathom {
 
 struct JsonLimits {
   uint64_t max_bytes = uint64_t{100} << 20;
-  uint32_t max_depth = 64;       // nested arrays and objects
+  uint32_t max_depth = 64;        // nested arrays and objects
   uint64_t max_values = 4 << 20;  // values of any kind, keys not counted
 };
 

@@ -28,15 +28,24 @@ struct WideInt {
 std::optional<WideInt> LoadInt(MetadataType type, const char* bytes) {
   const auto from_signed = [](int64_t v) { return WideInt{v < 0, static_cast<uint64_t>(v)}; };
   switch (type) {
-    case MetadataType::kU8: return WideInt{false, Load<uint8_t>(bytes)};
-    case MetadataType::kU16: return WideInt{false, Load<uint16_t>(bytes)};
-    case MetadataType::kU32: return WideInt{false, Load<uint32_t>(bytes)};
-    case MetadataType::kU64: return WideInt{false, Load<uint64_t>(bytes)};
-    case MetadataType::kI8: return from_signed(Load<int8_t>(bytes));
-    case MetadataType::kI16: return from_signed(Load<int16_t>(bytes));
-    case MetadataType::kI32: return from_signed(Load<int32_t>(bytes));
-    case MetadataType::kI64: return from_signed(Load<int64_t>(bytes));
-    default: return std::nullopt;
+    case MetadataType::kU8:
+      return WideInt{false, Load<uint8_t>(bytes)};
+    case MetadataType::kU16:
+      return WideInt{false, Load<uint16_t>(bytes)};
+    case MetadataType::kU32:
+      return WideInt{false, Load<uint32_t>(bytes)};
+    case MetadataType::kU64:
+      return WideInt{false, Load<uint64_t>(bytes)};
+    case MetadataType::kI8:
+      return from_signed(Load<int8_t>(bytes));
+    case MetadataType::kI16:
+      return from_signed(Load<int16_t>(bytes));
+    case MetadataType::kI32:
+      return from_signed(Load<int32_t>(bytes));
+    case MetadataType::kI64:
+      return from_signed(Load<int64_t>(bytes));
+    default:
+      return std::nullopt;
   }
 }
 
@@ -53,7 +62,7 @@ std::optional<double> LoadNumber(MetadataType type, const char* bytes) {
 
 const char* MetadataTypeName(MetadataType type) {
   constexpr const char* kNames[] = {"u8",   "i8",     "u16",   "i16", "u32", "i32", "f32",
-                                         "bool", "string", "array", "u64", "i64", "f64"};
+                                    "bool", "string", "array", "u64", "i64", "f64"};
   return kNames[static_cast<size_t>(type)];
 }
 
@@ -80,8 +89,8 @@ absl::StatusOr<const MetadataValue*> CheckpointMetadata::Get(std::string_view ke
                                                              const char* expected) const {
   const MetadataValue* value = Find(key);
   if (value == nullptr) {
-    return absl::NotFoundError(
-        absl::StrCat(where_, ": key ", std::string(key), ": expected ", expected, ", found no such key"));
+    return absl::NotFoundError(absl::StrCat(where_, ": key ", std::string(key), ": expected ",
+                                            expected, ", found no such key"));
   }
   return value;
 }

@@ -72,8 +72,12 @@ absl::StatusOr<std::unique_ptr<Checkpoint>> RandomCheckpoint::Create(
       return InputError(absl::StrCat(checkpoint->name(), ": tensor ", spec.name), "shape",
                         "1 to 2^62 elements", ShapeString(spec.shape));
     }
-    tensors.push_back({.name = spec.name, .type = StorageType::kBF16, .shape = spec.shape,
-                       .offset = offset++, .bytes = 0, .verbatim = false});
+    tensors.push_back({.name = spec.name,
+                       .type = StorageType::kBF16,
+                       .shape = spec.shape,
+                       .offset = offset++,
+                       .bytes = 0,
+                       .verbatim = false});
   }
   FATHOM_RETURN_IF_ERROR(checkpoint->SetTensors(std::move(tensors)));
   return checkpoint;

@@ -47,8 +47,7 @@ absl::StatusOr<StorageType> ReadType(const Json& value, const std::string& where
   if (!value.is_string()) return InputError(where, "dtype", "a string", DescribeJson(value));
   const std::string& name = value.get_ref<const std::string&>();
   if (const auto type = StorageTypeFromSafetensors(name)) return *type;
-  for (const char* real : {"F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ",
-                                      "C64"}) {
+  for (const char* real : {"F4", "F6_E2M3", "F6_E3M2", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "C64"}) {
     if (name == real) return UnsupportedError(where, absl::StrCat("dtype ", name));
   }
   return InputError(where, "dtype", "a safetensors type such as BF16, F32 or F8_E4M3",
@@ -96,9 +95,8 @@ absl::StatusOr<TensorInfo> ReadTensor(const std::string& name, const Json& entry
   const std::optional<uint64_t> bytes = StoredBytes(tensor.type, elements);
   if (!bytes || *bytes != tensor.bytes) {
     return InputError(where, "data_offsets",
-                      absl::StrCat(bytes ? absl::StrCat(*bytes) : "less than 2^64",
-                                   " bytes for ", StorageTypeName(tensor.type), " ",
-                                   ShapeString(tensor.shape)),
+                      absl::StrCat(bytes ? absl::StrCat(*bytes) : "less than 2^64", " bytes for ",
+                                   StorageTypeName(tensor.type), " ", ShapeString(tensor.shape)),
                       absl::StrCat(tensor.bytes, " bytes"));
   }
   return tensor;
@@ -122,8 +120,7 @@ absl::Status CheckContiguous(std::vector<TensorInfo>& tensors, const std::string
     end = tensor.offset + tensor.bytes;
   }
   if (end != file_size) {
-    return InputError(path, "file size",
-                      absl::StrCat(end, " bytes (header and tensors)"),
+    return InputError(path, "file size", absl::StrCat(end, " bytes (header and tensors)"),
                       absl::StrCat(file_size, " bytes"));
   }
   return absl::OkStatus();
@@ -174,19 +171,19 @@ absl::StatusOr<std::vector<TensorInfo>> ReadHeader(const MappedFile& file, uint3
       FATHOM_RETURN_IF_ERROR(ReadMetadata(entry, file.path(), metadata));
       continue;
     }
-    FATHOM_ASSIGN_OR_RETURN(
-        TensorInfo tensor, ReadTensor(name, entry, file.path(), 8 + header_bytes, file.size()));
+    FATHOM_ASSIGN_OR_RETURN(TensorInfo tensor,
+                            ReadTensor(name, entry, file.path(), 8 + header_bytes, file.size()));
     tensor.file = index;
     tensors.push_back(std::move(tensor));
   }
-  FATHOM_RETURN_IF_ERROR(
-      CheckContiguous(tensors, file.path(), 8 + header_bytes, file.size()));
+  FATHOM_RETURN_IF_ERROR(CheckContiguous(tensors, file.path(), 8 + header_bytes, file.size()));
   return tensors;
 }
 
 // A shard lies beside its index: a plain file name, so that an index cannot reach other files.
 bool IsPlainFileName(const std::string& name) {
-  return IsTensorName(name) && name != "." && name != ".." && name.find_first_of("/\\") == name.npos;
+  return IsTensorName(name) && name != "." && name != ".." &&
+         name.find_first_of("/\\") == name.npos;
 }
 
 using WeightMap = std::map<std::string, std::vector<std::string>>;  // shard -> tensors
@@ -203,8 +200,7 @@ absl::StatusOr<WeightMap> ReadWeightMap(const std::string& index_path) {
   for (const auto& [tensor, shard] : index["weight_map"].items()) {
     const std::string where = absl::StrCat(index_path, ": weight_map: ", Quoted(tensor));
     if (!shard.is_string() || !IsPlainFileName(shard.get_ref<const std::string&>())) {
-      return InputError(where, "shard", "the name of a file beside the index",
-                        DescribeJson(shard));
+      return InputError(where, "shard", "the name of a file beside the index", DescribeJson(shard));
     }
     shards[shard.get<std::string>()].push_back(tensor);
   }
@@ -216,8 +212,8 @@ absl::StatusOr<WeightMap> ReadWeightMap(const std::string& index_path) {
 
 absl::StatusOr<std::unique_ptr<Checkpoint>> OpenSafetensors(std::unique_ptr<MappedFile> file,
                                                             const CheckpointOptions& options) {
-  auto checkpoint = std::make_unique<MappedCheckpoint>(CheckpointKind::kSafetensors, file->path(),
-                                                       options);
+  auto checkpoint =
+      std::make_unique<MappedCheckpoint>(CheckpointKind::kSafetensors, file->path(), options);
   const uint32_t index = checkpoint->AddFile(std::move(file));
   FATHOM_ASSIGN_OR_RETURN(
       std::vector<TensorInfo> tensors,

@@ -14,13 +14,30 @@ namespace fathom {
 // Every storage type the readers understand. The last group are GGUF blocks: a fixed number of
 // consecutive elements of one row share scales.
 enum class StorageType : uint8_t {
-  kF64, kF32, kF16, kBF16,
+  kF64,
+  kF32,
+  kF16,
+  kBF16,
   kF8E4M3,  // 1-4-3, bias 7, no infinities, 0x7f and 0xff are NaN, largest 448
   kF8E5M2,  // 1-5-2, bias 15, IEEE infinities and NaNs
   kF8E8M0,  // a power of two: 2^(code - 127), 0xff is NaN
-  kI8, kI16, kI32, kI64, kU8, kU16, kU32, kU64, kBool,
-  kQ4_0, kQ4_1, kQ5_0, kQ5_1, kQ8_0,  // 32 elements a block
-  kQ4_K, kQ5_K, kQ6_K,                // 256 elements a block
+  kI8,
+  kI16,
+  kI32,
+  kI64,
+  kU8,
+  kU16,
+  kU32,
+  kU64,
+  kBool,
+  kQ4_0,
+  kQ4_1,
+  kQ5_0,
+  kQ5_1,
+  kQ8_0,  // 32 elements a block
+  kQ4_K,
+  kQ5_K,
+  kQ6_K,  // 256 elements a block
 };
 
 // "BF16", "F8_E4M3", "Q4_K" ...: the name that safetensors or GGUF gives the type.

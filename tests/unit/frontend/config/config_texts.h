@@ -69,10 +69,10 @@ inline nlohmann::json Qwen3Moe() {
 
 // A small config of any type that every rule accepts.
 inline nlohmann::json Small(const std::string& model_type) {
-  nlohmann::json json = {{"model_type", model_type},      {"vocab_size", 64},
-                         {"hidden_size", 32},             {"num_hidden_layers", 2},
-                         {"num_attention_heads", 4},      {"num_key_value_heads", 2},
-                         {"intermediate_size", 48},       {"max_position_embeddings", 128}};
+  nlohmann::json json = {{"model_type", model_type}, {"vocab_size", 64},
+                         {"hidden_size", 32},        {"num_hidden_layers", 2},
+                         {"num_attention_heads", 4}, {"num_key_value_heads", 2},
+                         {"intermediate_size", 48},  {"max_position_embeddings", 128}};
   if (model_type == "qwen3_moe") {
     json.update({{"num_experts", 4}, {"num_experts_per_tok", 2}, {"moe_intermediate_size", 16}});
   } else if (model_type == "mixtral") {
@@ -80,10 +80,18 @@ inline nlohmann::json Small(const std::string& model_type) {
   } else if (model_type == "olmoe") {
     json.update({{"num_experts", 4}, {"num_experts_per_tok", 2}});
   } else if (model_type.starts_with("deepseek")) {
-    json.update({{"num_key_value_heads", 4}, {"kv_lora_rank", 32}, {"qk_nope_head_dim", 16},
-                 {"qk_rope_head_dim", 8}, {"v_head_dim", 12}, {"n_routed_experts", 8},
-                 {"n_shared_experts", 1}, {"num_experts_per_tok", 2}, {"n_group", 4},
-                 {"topk_group", 2}, {"moe_intermediate_size", 16}, {"first_k_dense_replace", 1}});
+    json.update({{"num_key_value_heads", 4},
+                 {"kv_lora_rank", 32},
+                 {"qk_nope_head_dim", 16},
+                 {"qk_rope_head_dim", 8},
+                 {"v_head_dim", 12},
+                 {"n_routed_experts", 8},
+                 {"n_shared_experts", 1},
+                 {"num_experts_per_tok", 2},
+                 {"n_group", 4},
+                 {"topk_group", 2},
+                 {"moe_intermediate_size", 16},
+                 {"first_k_dense_replace", 1}});
   }
   return json;
 }

@@ -34,10 +34,17 @@ TEST(ParameterCount, PublishedTotals) {
   EXPECT_EQ(ParameterCount(Parse(Llama32_1B())), 1'235'814'400u);
   EXPECT_EQ(ParameterCount(Parse(Qwen3Moe())), 30'532'122'624u);
   nlohmann::json v2 = DeepseekV2Lite();
-  v2.update({{"hidden_size", 5120}, {"num_hidden_layers", 60}, {"num_attention_heads", 128},
-             {"num_key_value_heads", 128}, {"q_lora_rank", 1536}, {"intermediate_size", 12288},
-             {"moe_intermediate_size", 1536}, {"n_routed_experts", 160}, {"n_group", 8},
-             {"topk_group", 3}, {"topk_method", "group_limited_greedy"},
+  v2.update({{"hidden_size", 5120},
+             {"num_hidden_layers", 60},
+             {"num_attention_heads", 128},
+             {"num_key_value_heads", 128},
+             {"q_lora_rank", 1536},
+             {"intermediate_size", 12288},
+             {"moe_intermediate_size", 1536},
+             {"n_routed_experts", 160},
+             {"n_group", 8},
+             {"topk_group", 3},
+             {"topk_method", "group_limited_greedy"},
              {"routed_scaling_factor", 16.0}});
   EXPECT_EQ(ParameterCount(Parse(v2)), 235'741'434'880u);
   nlohmann::json mixtral = {{"model_type", "mixtral"},   {"vocab_size", 32000},
@@ -92,7 +99,8 @@ TEST(ExpectedTensors, OtherTypes) {
 
 // A checkpoint that has what `config` asks for, after `edit`.
 template <typename Edit>
-absl::Status Check(const ModelConfig& config, Edit edit, std::vector<std::string>* notes = nullptr) {
+absl::Status Check(const ModelConfig& config, Edit edit,
+                   std::vector<std::string>* notes = nullptr) {
   std::vector<TensorSpec> specs = ExpectedTensors(config);
   edit(&specs);
   const auto checkpoint = RandomCheckpoint::Create(0, specs);
@@ -103,13 +111,16 @@ absl::Status Check(const ModelConfig& config, Edit edit, std::vector<std::string
 TEST(CheckTensors, Faults) {
   const ModelConfig config = Parse(Small("deepseek_v3"));
   EXPECT_TRUE(Check(config, [](auto*) {}).ok());
-  ExpectError(Check(config, [](auto* s) { s->erase(s->begin() + 3); }), kInvalid,
-              {"random:0", "model.layers.0.self_attn.kv_a_proj_with_mqa.weight", "[40, 32]",
-               "no tensor"});
+  ExpectError(
+      Check(config, [](auto* s) { s->erase(s->begin() + 3); }), kInvalid,
+      {"random:0", "model.layers.0.self_attn.kv_a_proj_with_mqa.weight", "[40, 32]", "no tensor"});
   // The vocabulary of the config does not match the embedding.
   ExpectError(Check(config, [](auto* s) { (*s)[0].shape[0] = 65; }), kInvalid,
               {"random:0", "model.embed_tokens.weight", "config.json", "[64, 32]", "[65, 32]"});
-  ExpectError(Check(config, [](auto* s) { s->push_back({"model.layers.0.self_attn.q_proj.bias", {4}}); }),
+  ExpectError(Check(config,
+                    [](auto* s) {
+                      s->push_back({"model.layers.0.self_attn.q_proj.bias", {4}});
+                    }),
               kUnsupported, {"random:0", "q_proj.bias", "deepseek_v3", "wrong"});
   ModelConfig short_one = config;
   short_one.num_nextn_predict_layers = 0;
@@ -128,11 +139,15 @@ TEST(CheckTensors, Notes) {
   ModelConfig config = Parse(Small("llama"));
   config.tie_word_embeddings = true;
   std::vector<std::string> notes;
-  EXPECT_TRUE(Check(config, [](auto* s) {
-    s->push_back({"lm_head.weight", {64, 32}});
-    s->push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", {4}});
-    s->push_back({"vision.weight", {4}});
-  }, &notes).ok());
+  EXPECT_TRUE(Check(
+                  config,
+                  [](auto* s) {
+                    s->push_back({"lm_head.weight", {64, 32}});
+                    s->push_back({"model.layers.0.self_attn.rotary_emb.inv_freq", {4}});
+                    s->push_back({"vision.weight", {4}});
+                  },
+                  &notes)
+                  .ok());
   ASSERT_EQ(notes.size(), 2u);
   EXPECT_THAT(notes[0], testing::HasSubstr("tie_word_embeddings"));
   EXPECT_THAT(notes[1], testing::HasSubstr("\"vision.weight\" is not used"));
@@ -185,8 +200,8 @@ TEST(OpenModel, Fp8BlocksComeFromTheConfig) {
   EXPECT_TRUE(model->notes.empty());
   std::vector<float> row(32);
   ASSERT_TRUE(model->weights
-                  ->ReadRows(*model->weights->Find("model.layers.0.self_attn.q_proj.weight"), 31, 32,
-                             row.data())
+                  ->ReadRows(*model->weights->Find("model.layers.0.self_attn.q_proj.weight"), 31,
+                             32, row.data())
                   .ok());
   EXPECT_EQ(row[15], 2.0f);
   EXPECT_EQ(row[16], 3.0f);

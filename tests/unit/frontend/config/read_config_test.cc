@@ -64,9 +64,11 @@ TEST(ReadConfig, DeepseekV2) {
   EXPECT_EQ(lite.topk_method, TopkMethod::kGreedy);
   EXPECT_EQ(lite.scoring_func, ScoringFunc::kSoftmax);
   EXPECT_EQ(lite.rope.mscale, 0.707);
-  const ModelConfig full = Parse(With(
-      DeepseekV2Lite(), {{"q_lora_rank", 1536}, {"n_routed_experts", 160}, {"n_group", 8},
-                         {"topk_group", 3}, {"topk_method", "group_limited_greedy"}}));
+  const ModelConfig full = Parse(With(DeepseekV2Lite(), {{"q_lora_rank", 1536},
+                                                         {"n_routed_experts", 160},
+                                                         {"n_group", 8},
+                                                         {"topk_group", 3},
+                                                         {"topk_method", "group_limited_greedy"}}));
   EXPECT_EQ(full.topk_method, TopkMethod::kGroupLimitedGreedy);
   EXPECT_EQ(full.n_group, 8);
   EXPECT_EQ(full.topk_group, 3);
@@ -125,9 +127,12 @@ TEST(ReadConfig, OtherTypes) {
 TEST(ReadConfig, NewerSpellings) {
   const Json rope = {{"rope_type", "yarn"}, {"type", "yarn"},  {"rope_theta", 5e4},
                      {"factor", 4.0},       {"beta_fast", 16}, {"beta_slow", 2}};
-  const ModelConfig config = Parse(With(
-      Small("deepseek_v3"), {{"rope_parameters", rope}, {"dtype", "float32"}, {"head_dim", 8},
-                             {"qk_head_dim", 24}, {"num_mtp_layers", 2}, {"num_local_experts", 8}}));
+  const ModelConfig config = Parse(With(Small("deepseek_v3"), {{"rope_parameters", rope},
+                                                               {"dtype", "float32"},
+                                                               {"head_dim", 8},
+                                                               {"qk_head_dim", 24},
+                                                               {"num_mtp_layers", 2},
+                                                               {"num_local_experts", 8}}));
   EXPECT_EQ(config.rope.type, RopeType::kYarn);
   EXPECT_EQ(config.rope_theta, 5e4);
   EXPECT_EQ(config.rope.beta_fast, 16);
@@ -148,18 +153,21 @@ TEST(ReadConfig, SlidingWindows) {
   EXPECT_EQ(Parse(With(Small("mixtral"), {{"sliding_window", 128}})).model_type,
             ModelType::kMixtral);
   EXPECT_EQ(Parse(With(Small("qwen2"), {{"sliding_window", 16}, {"use_sliding_window", false}}))
-                .model_type, ModelType::kQwen2);
-  Parse(With(Small("qwen2"), {{"sliding_window", 16}, {"use_sliding_window", true},
-                              {"max_window_layers", 2}}));
+                .model_type,
+            ModelType::kQwen2);
+  Parse(With(Small("qwen2"),
+             {{"sliding_window", 16}, {"use_sliding_window", true}, {"max_window_layers", 2}}));
   Parse(With(Small("qwen3"), {{"layer_types", {"full_attention", "full_attention"}}}));
   const auto refuse = [](const Json& json, const char* field) {
     ExpectError(ParseConfig(json.dump(), "config.json").status(), kUnsupported,
                 {"config.json: ", field});
   };
   refuse(With(Small("mixtral"), {{"sliding_window", 127}}), "sliding_window");
-  refuse(With(Small("qwen2"), {{"sliding_window", 16}, {"use_sliding_window", true},
-                               {"max_window_layers", 1}}), "sliding_window");
-  refuse(With(Small("qwen3"), {{"sliding_window", 16}, {"use_sliding_window", true},
+  refuse(With(Small("qwen2"),
+              {{"sliding_window", 16}, {"use_sliding_window", true}, {"max_window_layers", 1}}),
+         "sliding_window");
+  refuse(With(Small("qwen3"), {{"sliding_window", 16},
+                               {"use_sliding_window", true},
                                {"layer_types", {"full_attention", "sliding_attention"}}}),
          "layer_types");
 }
@@ -174,7 +182,9 @@ struct BadConfig {
 TEST(ReadConfig, BadValues) {
   const auto rope = [](const Json& json) { return Json{{"rope_scaling", json}}; };
   const std::vector<BadConfig> cases = {
-      {"llama", {{"model_type", "gemma3"}}, kUnsupported,
+      {"llama",
+       {{"model_type", "gemma3"}},
+       kUnsupported,
        {"model_type", "architecture gemma3 is not supported", "deepseek_v3", "olmoe"}},
       {"llama", {{"model_type", nullptr}}, kInvalid, {"model_type", "found null"}},
       {"llama", {{"model_type", 3}}, kInvalid, {"model_type", "a string", "found 3"}},
@@ -189,7 +199,9 @@ TEST(ReadConfig, BadValues) {
       {"llama", {{"num_hidden_layers", 1000000}}, kInvalid, {"num_hidden_layers", "1000000"}},
       {"llama", {{"num_hidden_layers", 0}}, kInvalid, {"num_hidden_layers", "found 0"}},
       {"llama", {{"num_attention_heads", 0}}, kInvalid, {"num_attention_heads", "found 0"}},
-      {"llama", {{"num_attention_heads", 0}, {"head_dim", 8}}, kInvalid,
+      {"llama",
+       {{"num_attention_heads", 0}, {"head_dim", 8}},
+       kInvalid,
        {"num_attention_heads", "found 0"}},
       {"deepseek_v3", {{"num_attention_heads", 0}}, kInvalid, {"num_attention_heads", "found 0"}},
       {"llama", {{"num_attention_heads", 5}}, kInvalid, {"num_attention_heads", "divisor", "5"}},
@@ -213,12 +225,18 @@ TEST(ReadConfig, BadValues) {
       {"deepseek_v3", {{"kv_lora_rank", nullptr}}, kInvalid, {"kv_lora_rank", "found null"}},
       {"deepseek_v3", {{"q_lora_rank", 0}}, kInvalid, {"q_lora_rank", "found 0"}},
       {"deepseek_v3", {{"qk_rope_head_dim", 7}}, kInvalid, {"qk_rope_head_dim", "even"}},
-      {"deepseek_v3", {{"qk_rope_head_dim", 32}, {"qk_head_dim", 24}}, kInvalid,
+      {"deepseek_v3",
+       {{"qk_rope_head_dim", 32}, {"qk_head_dim", 24}},
+       kInvalid,
        {"qk_rope_head_dim", "at most qk_head_dim 24", "found 32"}},
       {"deepseek_v3", {{"qk_head_dim", 25}}, kInvalid, {"qk_head_dim", "16 + 8", "found 25"}},
-      {"deepseek_v3", {{"num_experts_per_tok", 9}}, kInvalid,
+      {"deepseek_v3",
+       {{"num_experts_per_tok", 9}},
+       kInvalid,
        {"num_experts_per_tok", "1 to 8", "found 9"}},
-      {"deepseek_v3", {{"num_experts_per_tok", 5}}, kInvalid,
+      {"deepseek_v3",
+       {{"num_experts_per_tok", 5}},
+       kInvalid,
        {"num_experts_per_tok", "at most 4", "topk_group 2", "found 5"}},
       {"deepseek_v3", {{"num_experts_per_tok", 0}}, kInvalid, {"num_experts_per_tok", "found 0"}},
       {"mixtral", {{"num_experts_per_tok", 5}}, kInvalid, {"num_experts_per_tok", "1 to 4"}},
@@ -227,7 +245,9 @@ TEST(ReadConfig, BadValues) {
       {"deepseek_v3", {{"n_group", 8}}, kInvalid, {"n_group", "at least 2 experts"}},
       {"deepseek_v3", {{"topk_group", 5}}, kInvalid, {"topk_group", "1 to 4", "found 5"}},
       {"deepseek_v3", {{"n_routed_experts", 1000000}}, kInvalid, {"n_routed_experts"}},
-      {"deepseek_v3", {{"n_routed_experts", 16384}, {"num_hidden_layers", 2048}}, kInvalid,
+      {"deepseek_v3",
+       {{"n_routed_experts", 16384}, {"num_hidden_layers", 2048}},
+       kInvalid,
        {"n_routed_experts", "16384 x 2048"}},
       {"deepseek_v3", {{"num_experts", 9}}, kInvalid, {"num_experts", "n_routed_experts"}},
       {"deepseek_v3", {{"moe_layer_freq", 0}}, kInvalid, {"moe_layer_freq", "found 0"}},
@@ -237,27 +257,45 @@ TEST(ReadConfig, BadValues) {
       {"deepseek_v2", {{"topk_method", "noaux_tc"}}, kUnsupported, {"topk_method", "greedy"}},
       {"deepseek_v2", {{"norm_topk_prob", true}}, kUnsupported, {"norm_topk_prob"}},
       {"qwen3_moe", {{"decoder_sparse_step", 0}}, kInvalid, {"decoder_sparse_step", "found 0"}},
-      {"llama", rope({{"type", "dynamic"}, {"factor", 2}}), kUnsupported,
+      {"llama",
+       rope({{"type", "dynamic"}, {"factor", 2}}),
+       kUnsupported,
        {"rope_scaling.rope_type", "dynamic", "yarn"}},
       {"llama", rope({{"type", "linear"}}), kInvalid, {"rope_scaling.factor", "found none"}},
       {"llama", rope({{"type", "linear"}, {"factor", 0}}), kInvalid, {"rope_scaling.factor"}},
-      {"llama", rope({{"type", "llama3"}, {"factor", 2}}), kInvalid,
+      {"llama",
+       rope({{"type", "llama3"}, {"factor", 2}}),
+       kInvalid,
        {"rope_scaling.low_freq_factor"}},
-      {"llama", rope({{"type", "llama3"}, {"factor", 2}, {"low_freq_factor", 4},
-                      {"high_freq_factor", 4}}), kInvalid, {"rope_scaling.high_freq_factor"}},
-      {"llama", rope({{"type", "yarn"}, {"factor", 2}, {"beta_fast", 1}, {"beta_slow", 2}}),
-       kInvalid, {"rope_scaling.beta_fast"}},
-      {"llama", rope({{"type", "yarn"}, {"original_max_position_embeddings", 0}}), kInvalid,
+      {"llama",
+       rope({{"type", "llama3"}, {"factor", 2}, {"low_freq_factor", 4}, {"high_freq_factor", 4}}),
+       kInvalid,
+       {"rope_scaling.high_freq_factor"}},
+      {"llama",
+       rope({{"type", "yarn"}, {"factor", 2}, {"beta_fast", 1}, {"beta_slow", 2}}),
+       kInvalid,
+       {"rope_scaling.beta_fast"}},
+      {"llama",
+       rope({{"type", "yarn"}, {"original_max_position_embeddings", 0}}),
+       kInvalid,
        {"rope_scaling"}},
-      {"llama", rope({{"full_attention", {{"rope_type", "default"}}}}), kUnsupported,
+      {"llama",
+       rope({{"full_attention", {{"rope_type", "default"}}}}),
+       kUnsupported,
        {"rope_scaling.full_attention"}},
       {"llama", rope({1, 2}), kInvalid, {"rope_scaling", "an object"}},
-      {"llama", {{"quantization_config", {{"quant_method", "gptq"}}}}, kUnsupported,
+      {"llama",
+       {{"quantization_config", {{"quant_method", "gptq"}}}},
+       kUnsupported,
        {"quantization_config.quant_method", "gptq"}},
-      {"llama", {{"quantization_config", {{"quant_method", "fp8"}}}}, kUnsupported,
+      {"llama",
+       {{"quantization_config", {{"quant_method", "fp8"}}}},
+       kUnsupported,
        {"quantization_config.weight_block_size"}},
-      {"llama", {{"quantization_config", {{"quant_method", "fp8"}, {"weight_block_size", {0, 1}}}}},
-       kInvalid, {"quantization_config.weight_block_size", "two sizes"}},
+      {"llama",
+       {{"quantization_config", {{"quant_method", "fp8"}, {"weight_block_size", {0, 1}}}}},
+       kInvalid,
+       {"quantization_config.weight_block_size", "two sizes"}},
   };
   for (const BadConfig& bad : cases) {
     const std::string text = With(Small(bad.model_type), bad.changes).dump();
@@ -287,10 +325,10 @@ TEST(ReadConfig, BadText) {
 
 // Every required field, left out in turn.
 TEST(ReadConfig, MissingFields) {
-  for (const char* field : {"model_type", "vocab_size", "hidden_size", "num_hidden_layers",
-                            "num_attention_heads", "intermediate_size", "kv_lora_rank",
-                            "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim",
-                            "moe_intermediate_size", "num_experts_per_tok"}) {
+  for (const char* field :
+       {"model_type", "vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads",
+        "intermediate_size", "kv_lora_rank", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim",
+        "moe_intermediate_size", "num_experts_per_tok"}) {
     Json json = DeepseekV3();
     json.erase(field);
     ExpectError(ParseConfig(json.dump(), "config.json").status(), kInvalid,

@@ -25,14 +25,13 @@ TEST(RopeTable, DeepseekV3) {
   EXPECT_EQ(table.cos_sin_scale, 1.0);
   EXPECT_NEAR(table.softmax_scale, 0.1352337788608801, 1e-15);
   ASSERT_EQ(table.inverse_frequencies.size(), 32u);
-  const std::vector<std::pair<int, double>> golden = {
-      {0, 1},
-      {10, 5.62341325e-2},
-      {11, 3.90069266e-2},
-      {16, 5.5e-3},
-      {22, 1.77827941e-4},
-      {23, 3.33380358e-5},
-      {31, 3.33380358e-6}};
+  const std::vector<std::pair<int, double>> golden = {{0, 1},
+                                                      {10, 5.62341325e-2},
+                                                      {11, 3.90069266e-2},
+                                                      {16, 5.5e-3},
+                                                      {22, 1.77827941e-4},
+                                                      {23, 3.33380358e-5},
+                                                      {31, 3.33380358e-6}};
   for (const auto& [j, f] : golden) EXPECT_NEAR(table.inverse_frequencies[j], f, f * 3e-9) << j;
 }
 

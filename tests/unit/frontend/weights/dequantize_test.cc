@@ -92,7 +92,8 @@ TEST(Dequantize, F8E5M2AllCodes) {
 
 TEST(Dequantize, F8E8M0AllCodes) {
   const std::vector<float> out = Decode(StorageType::kF8E8M0, AllCodes<uint8_t>(256));
-  for (uint32_t code = 0; code < 255; ++code) ExpectSame(out[code], std::ldexp(1.0, code - 127), code);
+  for (uint32_t code = 0; code < 255; ++code)
+    ExpectSame(out[code], std::ldexp(1.0, code - 127), code);
   EXPECT_TRUE(std::isnan(out[255]));
 }
 
@@ -151,10 +152,10 @@ TEST(Dequantize, BlocksEqualTheGgufPackage) {
   std::ifstream file("tests/unit/frontend/weights/block_goldens.json");
   ASSERT_TRUE(file.good());
   const nlohmann::json goldens = nlohmann::json::parse(file);
-  const std::vector<BlockType> types = {
-      {StorageType::kQ4_0, {0}},    {StorageType::kQ4_1, {0, 2}}, {StorageType::kQ5_0, {0}},
-      {StorageType::kQ5_1, {0, 2}}, {StorageType::kQ8_0, {0}},    {StorageType::kQ4_K, {0, 2}},
-      {StorageType::kQ5_K, {0, 2}}, {StorageType::kQ6_K, {208}}};
+  const std::vector<BlockType> types = {{StorageType::kQ4_0, {0}},    {StorageType::kQ4_1, {0, 2}},
+                                        {StorageType::kQ5_0, {0}},    {StorageType::kQ5_1, {0, 2}},
+                                        {StorageType::kQ8_0, {0}},    {StorageType::kQ4_K, {0, 2}},
+                                        {StorageType::kQ5_K, {0, 2}}, {StorageType::kQ6_K, {208}}};
   for (const BlockType& block : types) {
     const std::string name = StorageTypeName(block.type);
     SCOPED_TRACE(name);

@@ -62,10 +62,10 @@ TEST(Gguf, ReadsKeysAndTensors) {
 TEST(Gguf, AllSupportedTypeCodes) {
   const TempDir dir;
   const std::vector<std::pair<uint32_t, const char*>> codes = {
-      {0, "F32"},   {1, "F16"},   {2, "Q4_0"},  {3, "Q4_1"},  {6, "Q5_0"}, {7, "Q5_1"},
-      {8, "Q8_0"},  {12, "Q4_K"}, {13, "Q5_K"}, {14, "Q6_K"}, {24, "I8"},  {25, "I16"},
-      {26, "I32"},  {27, "I64"},  {28, "F64"},  {30, "BF16"}};
-  const std::vector<uint64_t> bytes = {1024, 512, 144, 160, 176, 192,  272,  144,
+      {0, "F32"},  {1, "F16"},   {2, "Q4_0"},  {3, "Q4_1"},  {6, "Q5_0"}, {7, "Q5_1"},
+      {8, "Q8_0"}, {12, "Q4_K"}, {13, "Q5_K"}, {14, "Q6_K"}, {24, "I8"},  {25, "I16"},
+      {26, "I32"}, {27, "I64"},  {28, "F64"},  {30, "BF16"}};
+  const std::vector<uint64_t> bytes = {1024, 512, 144, 160, 176,  192,  272,  144,
                                        176,  210, 256, 512, 1024, 2048, 2048, 512};
   GgufWriter writer;
   for (size_t i = 0; i < codes.size(); ++i) {
@@ -124,27 +124,41 @@ TEST(Gguf, BadFiles) {
       {OneKey(GgufString("")), kInvalid, {"key \"\"", "name"}},
       {OneKey(GgufU32("a\xff", 1)), kInvalid, {"a\\xff", "UTF-8"}},
       {OneKey(GgufU32(std::string_view("a\0b", 3), 1)), kInvalid, {"a\\x00", "NUL"}},
-      {OneKey(GgufString("k") + Bytes<uint32_t>(13)), kInvalid, {"\"k\"", "value type", "found 13"}},
+      {OneKey(GgufString("k") + Bytes<uint32_t>(13)),
+       kInvalid,
+       {"\"k\"", "value type", "found 13"}},
       {OneKey(GgufBool("k", 2)), kInvalid, {"\"k\"", "bool", "found 2"}},
-      {OneKey(GgufString("k") + Bytes<uint32_t>(8) + Bytes(huge)), kInvalid,
+      {OneKey(GgufString("k") + Bytes<uint32_t>(8) + Bytes(huge)),
+       kInvalid,
        {"\"k\"", "length", "at most"}},
       {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(9) + Bytes<uint64_t>(1)),
-       kInvalid, {"\"k\"", "nested arrays"}},
+       kInvalid,
+       {"\"k\"", "nested arrays"}},
       {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(99) + Bytes<uint64_t>(1)),
-       kInvalid, {"\"k\"", "value type", "found 99"}},
-      {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(12) + Bytes<uint64_t>(huge / 4)),
-       kInvalid, {"\"k\"", "array length", "at most 8 elements"}},
-      {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(8) + Bytes(huge)), kInvalid,
+       kInvalid,
+       {"\"k\"", "value type", "found 99"}},
+      {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(12) +
+              Bytes<uint64_t>(huge / 4)),
+       kInvalid,
+       {"\"k\"", "array length", "at most 8 elements"}},
+      {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(8) + Bytes(huge)),
+       kInvalid,
        {"\"k\"", "array length", "at most 8 elements"}},
       {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(8) + Bytes<uint64_t>(2) +
-              Bytes(huge)), kInvalid, {"\"k\"", "length"}},
-      {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(7) + Bytes<uint64_t>(1) + "\3"),
-       kInvalid, {"\"k\"", "bool", "found 3"}},
-      {Head(0, 2) + GgufU32("k", 1) + GgufU32("k", 1) + room, kInvalid,
+              Bytes(huge)),
+       kInvalid,
+       {"\"k\"", "length"}},
+      {OneKey(GgufString("k") + Bytes<uint32_t>(9) + Bytes<uint32_t>(7) + Bytes<uint64_t>(1) +
+              "\3"),
+       kInvalid,
+       {"\"k\"", "bool", "found 3"}},
+      {Head(0, 2) + GgufU32("k", 1) + GgufU32("k", 1) + room,
+       kInvalid,
        {"\"k\"", "a key used once", "twice"}},
       {OneKey(GgufU32("general.alignment", 0)), kInvalid, {"general.alignment", "power of two"}},
       {OneKey(GgufU32("general.alignment", 3)), kInvalid, {"general.alignment", "found 3"}},
-      {OneKey(GgufU32("general.alignment", 1 << 30)), kInvalid,
+      {OneKey(GgufU32("general.alignment", 1 << 30)),
+       kInvalid,
        {"general.alignment", "found 1073741824"}},
       {OneKey(GgufText("general.alignment", "32")), kInvalid, {"general.alignment", "integer"}},
       {OneKey(GgufU32("split.count", 3)), kUnsupported, {"split.count", "3 files"}},
@@ -156,12 +170,15 @@ TEST(Gguf, BadFiles) {
       {OneTensor(TensorEntry("t", {1, 1, 1, 1, 1}, 0, 0)), kInvalid, {"\"t\"", "found 5"}},
       {OneTensor(GgufString("t") + Bytes<uint32_t>(10000)), kInvalid, {"\"t\"", "found 10000"}},
       {OneTensor(TensorEntry("t", {4, 0}, 0, 0)), kInvalid, {"\"t\"", "positive", "[4, 0]"}},
-      {OneTensor(TensorEntry("t", {uint64_t{1} << 33, uint64_t{1} << 33}, 0, 0)), kInvalid,
+      {OneTensor(TensorEntry("t", {uint64_t{1} << 33, uint64_t{1} << 33}, 0, 0)),
+       kInvalid,
        {"\"t\"", "below 2^64"}},
-      {OneTensor(TensorEntry("t", {uint64_t{1} << 62}, 0, 0)), kInvalid,
+      {OneTensor(TensorEntry("t", {uint64_t{1} << 62}, 0, 0)),
+       kInvalid,
        {"\"t\"", "less than 2^64 bytes"}},
       {OneTensor(TensorEntry("t", {0xffffffff}, 0, 0)), kInvalid, {"\"t\"", "end of the tensor"}},
-      {OneTensor(TensorEntry("t", {uint64_t{1} << 60}, 0, 0)), kInvalid,
+      {OneTensor(TensorEntry("t", {uint64_t{1} << 60}, 0, 0)),
+       kInvalid,
        {"\"t\"", "end of the tensor"}},
       {OneTensor(TensorEntry("t", {33}, 2, 0)), kInvalid, {"\"t\"", "multiple of 32", "found 33"}},
       {OneTensor(TensorEntry("t", {128, 2}, 14, 0)), kInvalid, {"\"t\"", "multiple of 256"}},
@@ -169,12 +186,15 @@ TEST(Gguf, BadFiles) {
       {OneTensor(TensorEntry("t", {256}, 10, 0)), kUnsupported, {"\"t\"", "Q2_K", "Q4_K"}},
       {OneTensor(TensorEntry("t", {4}, 0, 32)), kInvalid, {"\"t\"", "offset", "found 32"}},
       {OneTensor(TensorEntry("t", {4}, 0, huge - 31)), kInvalid, {"\"t\"", "offset"}},
-      {Head(2, 0) + TensorEntry("a", {4}, 0, 0) + TensorEntry("a", {4}, 0, 32) + room + room, kInvalid,
+      {Head(2, 0) + TensorEntry("a", {4}, 0, 0) + TensorEntry("a", {4}, 0, 32) + room + room,
+       kInvalid,
        {"\"a\"", "name used once"}},
-      {Head(2, 0) + TensorEntry("a", {4}, 0, 0) + TensorEntry("b", {4}, 0, 0) + room + room, kInvalid,
+      {Head(2, 0) + TensorEntry("a", {4}, 0, 0) + TensorEntry("b", {4}, 0, 0) + room + room,
+       kInvalid,
        {"\"b\"", "offset", "expected 32", "found 0"}},
       {Head(2, 0) + TensorEntry("a", {4}, 0, 0) + TensorEntry("b", {4}, 0, 64) + room + room + room,
-       kInvalid, {"\"b\"", "offset", "found 64"}},
+       kInvalid,
+       {"\"b\"", "offset", "found 64"}},
   };
   const TempDir dir;
   for (size_t i = 0; i < cases.size(); ++i) {
@@ -189,7 +209,9 @@ TEST(Gguf, BadFiles) {
 TEST(Gguf, EveryTruncationIsAnError) {
   const TempDir dir;
   GgufWriter writer;
-  writer.Key(GgufTexts("words", {"a", "b"})).Key(GgufU32("n", 1)).F32("t", {8}, std::vector<float>(8));
+  writer.Key(GgufTexts("words", {"a", "b"}))
+      .Key(GgufU32("n", 1))
+      .F32("t", {8}, std::vector<float>(8));
   const std::string whole = writer.Done();
   ASSERT_TRUE(Checkpoint::Open(dir.Write("t.gguf", whole)).ok());
   for (size_t size = 0; size < whole.size(); ++size) {

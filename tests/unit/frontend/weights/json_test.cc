@@ -21,9 +21,9 @@ TEST(StrictJson, Refuses) {
   const auto parse = [](const std::string& text, const JsonLimits& limits = {}) {
     return ParseStrictJson(text, "f.json", limits).status();
   };
-  for (const char* text : {"", " ", "{", "[1,]", "{\"a\":1,}", "NaN", "Infinity", "-", "01", "1e400",
-                           "-1e400", "\"\\ud800\"", "\"\xff\"", "\"\x01\"", "'a'", "[1] 2",
-                           "/* c */ 1", "tru"}) {
+  for (const char* text :
+       {"", " ", "{", "[1,]", "{\"a\":1,}", "NaN", "Infinity", "-", "01", "1e400", "-1e400",
+        "\"\\ud800\"", "\"\xff\"", "\"\x01\"", "'a'", "[1] 2", "/* c */ 1", "tru"}) {
     SCOPED_TRACE(text);
     ExpectError(parse(text), kInvalid, {"f.json", "expected JSON", "error at byte"});
   }

@@ -11,7 +11,8 @@ namespace {
 
 std::unique_ptr<Checkpoint> Make(uint64_t seed) {
   auto checkpoint = RandomCheckpoint::Create(
-      seed, {{"w", {300, 1000}}, {"v", {300, 1000}}, {"a.norm.weight", {4096}}, {"b.bias", {4096}}});
+      seed,
+      {{"w", {300, 1000}}, {"v", {300, 1000}}, {"a.norm.weight", {4096}}, {"b.bias", {4096}}});
   EXPECT_TRUE(checkpoint.ok()) << checkpoint.status();
   return *std::move(checkpoint);
 }
@@ -100,8 +101,8 @@ TEST(RandomCheckpoint, BadSpecs) {
 TEST(RandomCheckpoint, Flag) {
   EXPECT_EQ(ParseRandomWeights("random:0"), 0u);
   EXPECT_EQ(ParseRandomWeights("random:18446744073709551615"), ~uint64_t{0});
-  for (const char* bad : {"", "random", "random:", "random:-1", "random:+1", "random: 1", "random:1x",
-                          "random:18446744073709551616", "Random:1"}) {
+  for (const char* bad : {"", "random", "random:", "random:-1", "random:+1", "random: 1",
+                          "random:1x", "random:18446744073709551616", "Random:1"}) {
     EXPECT_EQ(ParseRandomWeights(bad), std::nullopt) << bad;
   }
 }

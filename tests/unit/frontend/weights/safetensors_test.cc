@@ -26,14 +26,14 @@ std::vector<float> ReadAll(const Checkpoint& checkpoint, const std::string& name
 
 TEST(Safetensors, ReadsAFile) {
   const TempDir dir;
-  const std::string path = dir.Write(
-      "model.safetensors",
-      Safetensors(R"({"__metadata__":{"format":"pt"},)"
-                  R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[24,30]},)"
-                  R"("a":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]},)"
-                  R"("s":{"dtype":"U8","shape":[],"data_offsets":[30,31]}}   )",
-                  BytesOf<float>({1, 2, 3, 4, 5, 6}) +
-                      BytesOf<uint16_t>({0x3f80, 0xc000, 0x4049}) + "\x07"));
+  const std::string path =
+      dir.Write("model.safetensors",
+                Safetensors(R"({"__metadata__":{"format":"pt"},)"
+                            R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[24,30]},)"
+                            R"("a":{"dtype":"F32","shape":[3,2],"data_offsets":[0,24]},)"
+                            R"("s":{"dtype":"U8","shape":[],"data_offsets":[30,31]}}   )",
+                            BytesOf<float>({1, 2, 3, 4, 5, 6}) +
+                                BytesOf<uint16_t>({0x3f80, 0xc000, 0x4049}) + "\x07"));
   for (const std::string& name : {path, dir.path()}) {
     const auto checkpoint = Checkpoint::Open(name);
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
@@ -61,7 +61,8 @@ TEST(Safetensors, ReadsAFile) {
     (*checkpoint)->WillNeed(*a);
     (*checkpoint)->DropPages(*a);
     EXPECT_THAT(ReadAll(**checkpoint, "a"), ElementsAre(1, 2, 3, 4, 5, 6));
-    ExpectError((*checkpoint)->ReadRows(*a, 2, 4, rows.data()), kInvalid, {"\"a\"", "0..3", "2..4"});
+    ExpectError((*checkpoint)->ReadRows(*a, 2, 4, rows.data()), kInvalid,
+                {"\"a\"", "0..3", "2..4"});
     EXPECT_EQ((*checkpoint)->Find("c"), nullptr);
   }
 }
@@ -82,8 +83,8 @@ std::string Fp8File(const std::string& scale_dtype, const std::string& scale_byt
                     const std::string& scale_shape = "[3,3]") {
   return Safetensors(R"({"w":{"dtype":"F8_E4M3","shape":[5,7],"data_offsets":[0,35]},)"
                      R"("w_scale_inv":{"dtype":")" +
-                         scale_dtype + R"(","shape":)" + scale_shape +
-                         R"(,"data_offsets":[35,)" + std::to_string(35 + scale_bytes.size()) + "]}}",
+                         scale_dtype + R"(","shape":)" + scale_shape + R"(,"data_offsets":[35,)" +
+                         std::to_string(35 + scale_bytes.size()) + "]}}",
                      std::string(35, '\x38') + scale_bytes);
 }
 
@@ -91,23 +92,21 @@ TEST(Safetensors, Fp8BlockScalesMultiply) {
   const TempDir dir;
   const CheckpointOptions options{.fp8_block_rows = 2, .fp8_block_columns = 3};
   const auto f32 = Checkpoint::Open(
-      dir.Write("f32.safetensors",
-                Fp8File("F32", BytesOf<float>({1, 2, 3, 4, 5, 6, 7, 8, 0.5f}))),
+      dir.Write("f32.safetensors", Fp8File("F32", BytesOf<float>({1, 2, 3, 4, 5, 6, 7, 8, 0.5f}))),
       options);
   ASSERT_TRUE(f32.ok()) << f32.status();
-  EXPECT_THAT(ReadAll(**f32, "w"),
-              ElementsAre(1, 1, 1, 2, 2, 2, 3,  //
-                          1, 1, 1, 2, 2, 2, 3,  //
-                          4, 4, 4, 5, 5, 5, 6,  //
-                          4, 4, 4, 5, 5, 5, 6,  //
-                          7, 7, 7, 8, 8, 8, 0.5));
+  EXPECT_THAT(ReadAll(**f32, "w"), ElementsAre(1, 1, 1, 2, 2, 2, 3,  //
+                                               1, 1, 1, 2, 2, 2, 3,  //
+                                               4, 4, 4, 5, 5, 5, 6,  //
+                                               4, 4, 4, 5, 5, 5, 6,  //
+                                               7, 7, 7, 8, 8, 8, 0.5));
   std::vector<float> row(7);
   ASSERT_TRUE((*f32)->ReadRows(*(*f32)->Find("w"), 3, 4, row.data()).ok());
   EXPECT_THAT(row, ElementsAre(4, 4, 4, 5, 5, 5, 6));
 
   const auto ue8m0 = Checkpoint::Open(
-      dir.Write("ue8m0.safetensors",
-                Fp8File("F8_E8M0", BytesOf<uint8_t>({127, 128, 126, 127, 127, 127, 127, 127, 130}))),
+      dir.Write("ue8m0.safetensors", Fp8File("F8_E8M0", BytesOf<uint8_t>({127, 128, 126, 127, 127,
+                                                                          127, 127, 127, 130}))),
       options);
   ASSERT_TRUE(ue8m0.ok()) << ue8m0.status();
   const std::vector<float> values = ReadAll(**ue8m0, "w");
@@ -139,8 +138,8 @@ TEST(Safetensors, Shards) {
   const TempDir dir;
   dir.Write("model-1.safetensors",
             Safetensors(R"({"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]}})", "\x01"));
-  dir.Write("blob", Safetensors(R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})",
-                                "\x02\x03"));
+  dir.Write("blob",
+            Safetensors(R"({"b":{"dtype":"I8","shape":[2],"data_offsets":[0,2]}})", "\x02\x03"));
   // Model caches are directories of symbolic links.
   ASSERT_EQ(symlink("blob", dir.File("model-2.safetensors").c_str()), 0);
   dir.Write("model.safetensors.index.json",
@@ -155,7 +154,8 @@ TEST(Safetensors, Shards) {
 
 TEST(Safetensors, BadShards) {
   const TempDir dir;
-  const std::string a = Safetensors(R"({"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]}})", "1");
+  const std::string a =
+      Safetensors(R"({"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]}})", "1");
   const std::string ab = Safetensors(R"({"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},)"
                                      R"("b":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}})",
                                      "12");
@@ -174,8 +174,8 @@ TEST(Safetensors, BadShards) {
               {"2.safetensors", "\"a\"", "name used once", "1.safetensors"});
   ExpectError(open(R"({"a":"1.safetensors","c":"1.safetensors"})"), kInvalid,
               {index, "\"c\"", "expected the tensor in 1.safetensors", "found it in no shard"});
-  for (const char* name : {"../1.safetensors", "/etc/passwd", "..", "x/1.safetensors", "",
-                           "x\\\\1.safetensors"}) {
+  for (const char* name :
+       {"../1.safetensors", "/etc/passwd", "..", "x/1.safetensors", "", "x\\\\1.safetensors"}) {
     ExpectError(open(std::string(R"({"a":")") + name + "\"}"), kInvalid,
                 {index, "\"a\"", "the name of a file beside the index"});
   }
@@ -224,60 +224,106 @@ struct BadHeader {
 
 TEST(Safetensors, BadHeaders) {
   const std::vector<BadHeader> cases = {
-      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[4,0]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[4,0]}})",
+       4,
+       kInvalid,
        {"\"a\"", "data_offsets", "begin <= end", "[4, 0]"}},
-      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[-4,0]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[-4,0]}})",
+       4,
+       kInvalid,
        {"\"a\"", "data_offsets", "found -4"}},
-      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[4]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[4]}})",
+       4,
+       kInvalid,
        {"\"a\"", "data_offsets", "found [4]"}},
-      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4,8]}})", 8, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4,8]}})",
+       8,
+       kInvalid,
        {"\"a\"", "data_offsets", "at most 2", "found 3"}},
-      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4.0]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4.0]}})",
+       4,
+       kInvalid,
        {"\"a\"", "data_offsets", "found 4.0"}},
-      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":"0-4"}})", 4, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":"0-4"}})",
+       4,
+       kInvalid,
        {"\"a\"", "data_offsets", "\"0-4\""}},
-      {R"({"a":{"dtype":"I8","shape":[9],"data_offsets":[0,9]}})", 8, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[9],"data_offsets":[0,9]}})",
+       8,
+       kInvalid,
        {"\"a\"", "data_offsets", "at most 8", "found 9"}},
       {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},)"
-       R"("b":{"dtype":"I8","shape":[4],"data_offsets":[2,6]}})", 6, kInvalid,
+       R"("b":{"dtype":"I8","shape":[4],"data_offsets":[2,6]}})",
+       6,
+       kInvalid,
        {"\"b\"", "overlap", "begin 4", "begin 2"}},
       {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},)"
-       R"("b":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})", 4, kInvalid,
+       R"("b":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})",
+       4,
+       kInvalid,
        {"\"b\"", "overlap"}},
       {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]},)"
-       R"("b":{"dtype":"I8","shape":[4],"data_offsets":[6,10]}})", 10, kInvalid,
+       R"("b":{"dtype":"I8","shape":[4],"data_offsets":[6,10]}})",
+       10,
+       kInvalid,
        {"\"b\"", "hole", "begin 4", "begin 6"}},
-      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})", 5, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4],"data_offsets":[0,4]}})",
+       5,
+       kInvalid,
        {"file size", "header and tensors"}},
-      {R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,4]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"F32","shape":[4],"data_offsets":[0,4]}})",
+       4,
+       kInvalid,
        {"\"a\"", "16 bytes", "F32", "found 4 bytes"}},
-      {R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"F32","shape":[4611686018427387904,4],"data_offsets":[0,4]}})",
+       4,
+       kInvalid,
        {"\"a\"", "shape", "below 2^64"}},
-      {R"({"a":{"dtype":"F64","shape":[4611686018427387904],"data_offsets":[0,4]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"F64","shape":[4611686018427387904],"data_offsets":[0,4]}})",
+       4,
+       kInvalid,
        {"\"a\"", "less than 2^64"}},
-      {R"({"a":{"dtype":"I8","shape":[4,0],"data_offsets":[0,0]}})", 0, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[4,0],"data_offsets":[0,0]}})",
+       0,
+       kInvalid,
        {"\"a\"", "shape", "positive", "[4, 0]"}},
-      {R"({"a":{"dtype":"I8","shape":[-4],"data_offsets":[0,4]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[-4],"data_offsets":[0,4]}})",
+       4,
+       kInvalid,
        {"\"a\"", "shape", "found -4"}},
-      {R"({"a":{"dtype":"I8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}})", 1, kInvalid,
+      {R"({"a":{"dtype":"I8","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,1]}})",
+       1,
+       kInvalid,
        {"\"a\"", "shape", "at most 8", "found 9"}},
-      {R"({"a":{"dtype":"Q7","shape":[4],"data_offsets":[0,4]}})", 4, kInvalid,
+      {R"({"a":{"dtype":"Q7","shape":[4],"data_offsets":[0,4]}})",
+       4,
+       kInvalid,
        {"\"a\"", "dtype", "\"Q7\""}},
-      {R"({"a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]}})", 4, kUnsupported,
+      {R"({"a":{"dtype":"F4","shape":[8],"data_offsets":[0,4]}})",
+       4,
+       kUnsupported,
        {"\"a\"", "dtype F4"}},
-      {R"({"a":{"dtype":5,"shape":[4],"data_offsets":[0,4]}})", 4, kInvalid,
+      {R"({"a":{"dtype":5,"shape":[4],"data_offsets":[0,4]}})",
+       4,
+       kInvalid,
        {"\"a\"", "dtype", "found 5"}},
       {R"({"a":{"shape":[4],"data_offsets":[0,4]}})", 4, kInvalid, {"\"a\"", "dtype", "none"}},
       {R"({"a":{"dtype":"I8","data_offsets":[0,4]}})", 4, kInvalid, {"\"a\"", "shape", "none"}},
       {R"({"a":{"dtype":"I8","shape":[4]}})", 4, kInvalid, {"\"a\"", "data_offsets", "none"}},
       {R"({"a":[1]})", 4, kInvalid, {"\"a\"", "an object", "found an array"}},
       {R"({"a":{"dtype":"I8","shape":[1],"data_offsets":[0,1]},)"
-       R"("a":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}})", 2, kInvalid,
+       R"("a":{"dtype":"I8","shape":[1],"data_offsets":[1,2]}})",
+       2,
+       kInvalid,
        {"header", "\"a\"", "found twice"}},
-      {R"({"a":{"dtype":"I8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})", 1, kInvalid,
+      {R"({"a":{"dtype":"I8","dtype":"I8","shape":[1],"data_offsets":[0,1]}})",
+       1,
+       kInvalid,
        {"header", "\"dtype\"", "found twice"}},
       {"{\"\xff\":{}}", 0, kInvalid, {"header", "UTF-8"}},
-      {"{\"a\\u0000b\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, kInvalid,
+      {"{\"a\\u0000b\":{\"dtype\":\"I8\",\"shape\":[1],\"data_offsets\":[0,1]}}",
+       1,
+       kInvalid,
        {"a\\x00", "control characters"}},
       {R"({"__metadata__":{"a":1}})", 0, kInvalid, {"__metadata__", "\"a\"", "found 1"}},
       {R"({"__metadata__":"x"})", 0, kInvalid, {"__metadata__", "an object"}},
@@ -313,19 +359,18 @@ TEST(Safetensors, HeaderLengthLies) {
 TEST(Safetensors, DeepAndWideHeaders) {
   const TempDir dir;
   const std::string deep = R"({"a":)" + std::string(10000, '[') + std::string(10000, ']') + "}";
-  ExpectError(Checkpoint::Open(dir.Write("d.safetensors", Safetensors(deep, ""))).status(), kInvalid,
-              {"d.safetensors: header", "nesting", "at most 64 levels"});
-  const std::string name = "{\"" + std::string(2000, 'n') +
-                           R"(":{"dtype":"I8","shape":[1],"data_offsets":[0,1]}})";
+  ExpectError(Checkpoint::Open(dir.Write("d.safetensors", Safetensors(deep, ""))).status(),
+              kInvalid, {"d.safetensors: header", "nesting", "at most 64 levels"});
+  const std::string name =
+      "{\"" + std::string(2000, 'n') + R"(":{"dtype":"I8","shape":[1],"data_offsets":[0,1]}})";
   ExpectError(Checkpoint::Open(dir.Write("n.safetensors", Safetensors(name, "x"))).status(),
               kInvalid, {"n.safetensors", "name", "1024", "2000 bytes"});
 }
 
 TEST(Safetensors, EveryTruncationIsAnError) {
   const TempDir dir;
-  const std::string whole =
-      Safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
-                  BytesOf<float>({1, 2}));
+  const std::string whole = Safetensors(R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+                                        BytesOf<float>({1, 2}));
   ASSERT_TRUE(Checkpoint::Open(dir.Write("t.safetensors", whole)).ok());
   for (size_t size = 0; size < whole.size(); ++size) {
     const auto status =

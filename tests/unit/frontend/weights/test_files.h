@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Files for tests of the checkpoint readers: a directory that goes away, and writers of both formats
-// that will also write what is wrong.
+// Files for tests of the checkpoint readers: a directory that goes away, and writers of both
+// formats that will also write what is wrong.
 #ifndef FATHOM_TESTS_UNIT_FRONTEND_WEIGHTS_TEST_FILES_H_
 #define FATHOM_TESTS_UNIT_FRONTEND_WEIGHTS_TEST_FILES_H_
 
@@ -75,8 +75,8 @@ inline std::string GgufText(std::string_view key, std::string_view value) {
   return GgufString(key) + Bytes<uint32_t>(8) + GgufString(value);
 }
 inline std::string GgufTexts(std::string_view key, const std::vector<std::string>& values) {
-  std::string bytes = GgufString(key) + Bytes<uint32_t>(9) + Bytes<uint32_t>(8) +
-                      Bytes<uint64_t>(values.size());
+  std::string bytes =
+      GgufString(key) + Bytes<uint32_t>(9) + Bytes<uint32_t>(8) + Bytes<uint64_t>(values.size());
   for (const std::string& value : values) bytes += GgufString(value);
   return bytes;
 }
@@ -109,8 +109,8 @@ class GgufWriter {
     return Tensor(name, dims, 0, BytesOf(values));
   }
   std::string Done() const {
-    std::string file = "GGUF" + Bytes<uint32_t>(3) + Bytes(tensor_count_) + Bytes(key_count_) +
-                       keys_ + tensors_;
+    std::string file =
+        "GGUF" + Bytes<uint32_t>(3) + Bytes(tensor_count_) + Bytes(key_count_) + keys_ + tensors_;
     file.resize((file.size() + 31) / 32 * 32);
     return file + data_;
   }
