@@ -150,8 +150,8 @@ void Attention::softmax(Val rows, Val from, Val head) {
       Val v = k_.load(score_, k_.idx(h * cache_.pageTokens + kLanes * j), kLanes);
       s.push_back(select(seen, v, number(v, kNever)));
     }
-    Val top = s.front();
-    for (Val v : s) top = max(top, v);
+    Val top;
+    for (Val v : s) top = top ? max(top, v) : v;
     Val before = k_.load(m_, head + h);
     Val m = max(reduceMax(top), before);
     Val alpha = exp(before - m), sum;

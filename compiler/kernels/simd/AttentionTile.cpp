@@ -113,12 +113,11 @@ std::pair<Val, Val> untangle(Val first, Val second) {
   return {permute(first, second, low), permute(first, second, high)};
 }
 
-void transposeRows(KernelBuilder& k, Words form, const Operand& from, int64_t words, Buf to,
-                   Val toAt, int64_t toStride) {
+void transposeRows(KernelBuilder& k, int64_t words,
+                   function_ref<Val(int64_t, Val, Val)> load, Buf to, Val toAt, int64_t toStride) {
   k.forRow(words, 16, [&](Val w, Val count) {
     Vals rows;
-    for (int64_t r = 0; r < 16; ++r)
-      rows.push_back(k.load(from.buf, from.at + w + r * from.outer, 16, count));
+    for (int64_t r = 0; r < 16; ++r) rows.push_back(load(r, w, count));
     Vals lines = transpose16(rows);
     int64_t kept = count ? words % 16 : 16;
     for (int64_t i = 0; i < kept; ++i) k.store(lines[i], to, toAt + (w + i) * toStride);

@@ -51,11 +51,11 @@ Val reduceRows(llvm::ArrayRef<Val> rows);
 std::pair<Val, Val> tangle(Val a, Val b);             // 32 x i16 twice -> 16 x i32 twice
 std::pair<Val, Val> untangle(Val first, Val second);  // 16 x f32 twice, in order of the elements
 
-/// Transposes rows of words into lanes: to[w 16 lanes + row0 + r] for the words [0, words) of 16 rows
-/// that begin `from.outer` apart; `lanes` rows make one line of `to`. Rows at or beyond `count`
-/// (dynamic) are whatever lies there.
-void transposeRows(KernelBuilder& k, Words form, const Operand& from, int64_t words, Buf to,
-                   Val toAt, int64_t toStride);
+/// Transposes 16 rows of `words` words: to[toAt + w toStride + r] = row r's word w. `load(r, w, count)`
+/// gives words w .. w + 15 of row r, of which `count` matter.
+void transposeRows(KernelBuilder& k, int64_t words,
+                   llvm::function_ref<Val(int64_t r, Val w, Val count)> load, Buf to, Val toAt,
+                   int64_t toStride);
 
 /// Reads 16 words of a row: float32 elements turned into words, times `scale`. `elements` <= 16 per().
 Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, double scale);

@@ -10,6 +10,7 @@ namespace fathom::kernels {
 mlir::LogicalResult emitAdd(KernelBuilder& k);
 mlir::LogicalResult emitAttention(KernelBuilder& k);
 mlir::LogicalResult emitAttentionCombine(KernelBuilder& k);
+mlir::LogicalResult emitAttentionPrefill(KernelBuilder& k);
 mlir::LogicalResult emitCombine(KernelBuilder& k);
 mlir::LogicalResult emitEmbed(KernelBuilder& k);
 mlir::LogicalResult emitEncode(KernelBuilder& k);
@@ -17,6 +18,7 @@ mlir::LogicalResult emitExperts(KernelBuilder& k);
 mlir::LogicalResult emitKvAppend(KernelBuilder& k);
 mlir::LogicalResult emitLatentAppend(KernelBuilder& k);
 mlir::LogicalResult emitLatentAttention(KernelBuilder& k);
+mlir::LogicalResult emitLatentAttentionExpanded(KernelBuilder& k);
 mlir::LogicalResult emitLinear(KernelBuilder& k);
 mlir::LogicalResult emitNorm(KernelBuilder& k);
 mlir::LogicalResult emitRope(KernelBuilder& k);

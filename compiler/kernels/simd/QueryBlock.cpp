@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Blocks of query rows: scores with lanes = cache rows, values with lanes = dimensions.
+#include "compiler/kernels/simd/QueryBlock.h"
+
+#include <limits>
+
+using namespace mlir;
+
+namespace fathom::kernels {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+constexpr int64_t kLanes = 16;
+// Query rows of a register tile.
+constexpr int64_t kRows = 4;
+
+QueryBlock::QueryBlock(KernelBuilder& k, Words form, int64_t capacity, int64_t keyElements,
+                       int64_t valueWidth, int64_t pageTokens, double scale, int64_t window)
+    : k_(k),
+      form_(form),
+      capacity_((capacity + kRows - 1) / kRows * kRows),
+      keyElements_(keyElements),
+      valueWidth_(valueWidth),
+      pageTokens_(pageTokens),
+      window_(window),
+      scale_(scale),
+      vecs_(std::max<int64_t>(k.registers() / 2 / kRows, 1)) {
+  Type word = form.type(k);
+  keys = k.scratch(word, 4 * keyWords() * pageTokens);
+  values = k.scratch(word, 4 * pageTokens / form.per() * valueWidth);
+  query_ = k.scratch(word, 4 * capacity_ * keyWords());
+  score_ = k.scratch(k.f32(), 4 * kRows * pageTokens);
+  weight_ = k.scratch(word, 4 * kRows * pageTokens / form.per());
+  sum_ = k.scratch(k.f32(), 4 * capacity_ * valueWidth);
+  m_ = k.scratch(k.f32(), 4 * capacity_);
+  l_ = k.scratch(k.f32(), 4 * capacity_);
+  seen_ = k.scratch(k.i32(), 4 * capacity_);
+  alpha_ = k.scratch(k.f32(), 4 * kRows);
+}
+
+// Values that a page does not reach stay what an earlier page left there: finite, and weighted by 0.
+void QueryBlock::begin() {
+  Val none = k_.constant(k_.vec(form_.type(k_)), 0);
+  k_.forLoop(k_.idx(0), k_.idx(pageTokens_ / form_.per() * valueWidth_), kLanes,
+             [&](Val i) { k_.store(none, values, i); });
+}
+
+void QueryBlock::setRow(Val r, Val seen, Buf x, Val from) {
+  int64_t step = kLanes * form_.per();
+  k_.forRow(keyElements_, step, [&](Val i, Val count) {
+    int64_t elements = count ? keyElements_ % step : step;
+    Val words = loadQuery(k_, form_, x, from + i, elements, scale_);
+    Val kept = elements < step ? k_.idx(elements / form_.per()) : Val();
+    k_.store(words, query_, r * keyWords() + i / form_.per(), kept);
+  });
+  k_.forLoop(k_.idx(0), k_.idx(valueWidth_), kLanes,
+             [&](Val i) { k_.store(k_.zero(), sum_, r * valueWidth_ + i); });
+  k_.store(k_.constant(k_.f32(), kNever), m_, r);
+  k_.store(k_.constant(k_.f32(), 0), l_, r);
+  k_.store(seen, seen_, r);
+}
+
+Val QueryBlock::pad(Val from) {
+  Val end = (from + (kRows - 1)) / kRows * kRows;
+  k_.forLoop(from, end, 1, [&](Val r) {
+    k_.store(k_.constant(k_.i32(), 0), seen_, r);
+    k_.store(k_.constant(k_.f32(), kNever), m_, r);
+  });
+  return end;
+}
+
+void QueryBlock::scoreTile(Val r0) {
+  int64_t lines = pageTokens_ / kLanes;
+  Operand a{query_, r0 * keyWords(), keyWords(), 1};
+  auto tile = [&](Val line, int64_t vecs) {
+    Operand b{keys, line * kLanes, kLanes, pageTokens_};
+    Vals s = product(k_, form_, a, b, kRows, vecs, keyWords(), Vals(kRows * vecs, k_.zero()));
+    for (int64_t i = 0; i < kRows; ++i)
+      for (int64_t j = 0; j < vecs; ++j)
+        k_.store(s[i * vecs + j], score_, (line + j) * kLanes + i * pageTokens_);
+  };
+  int64_t whole = lines / vecs_ * vecs_;
+  k_.forLoop(k_.idx(0), k_.idx(whole), vecs_, [&](Val line) { tile(line, vecs_); });
+  if (whole < lines) tile(k_.idx(whole), lines - whole);
+}
+
+void QueryBlock::softmaxTile(Val r0, Val row0) {
+  Val lane = k_.iota(), before = toInt(row0, k_.i32());
+  for (int64_t i = 0; i < kRows; ++i) {
+    Val limit = k_.load(seen_, r0 + i) - before;
+    Vals s;
+    for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
+      Val token = lane + kLanes * j;
+      Val seen = token < limit;
+      if (window_) seen = seen & (token >= limit - window_);
+      Val v = k_.load(score_, k_.idx(i * pageTokens_ + kLanes * j), kLanes);
+      s.push_back(select(seen, v, number(v, kNever)));
+    }
+    Val top;
+    for (Val v : s) top = top ? max(top, v) : v;
+    Val old = k_.load(m_, r0 + i);
+    Val m = max(reduceMax(top), old);
+    Val alpha = exp(old - m), sum = k_.zero();
+    int64_t to = i * pageTokens_ / form_.per();
+    for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
+      Val p = exp(s[j] - m);
+      sum = sum + p;
+      if (form_.pairs)
+        k_.store(bitcast(f32ToBf16(p), k_.i32()), weight_, k_.idx(to + kLanes / 2 * j));
+      else
+        k_.store(p, weight_, k_.idx(to + kLanes * j));
+    }
+    k_.store(m, m_, r0 + i);
+    k_.store(alpha, alpha_, k_.idx(i));
+    k_.store(fma(k_.load(l_, r0 + i), alpha, reduceAdd(sum)), l_, r0 + i);
+  }
+}
+
+void QueryBlock::valueTile(Val r0) {
+  int64_t words = pageTokens_ / form_.per(), lines = valueWidth_ / kLanes;
+  Operand a{weight_, k_.idx(0), words, 1};
+  auto tile = [&](Val line, int64_t vecs) {
+    auto at = [&](int64_t i, int64_t j) { return (r0 + i) * valueWidth_ + (line + j) * kLanes; };
+    Vals u;
+    for (int64_t i = 0; i < kRows; ++i)
+      for (int64_t j = 0; j < vecs; ++j)
+        u.push_back(k_.load(sum_, at(i, j), kLanes) * k_.load(alpha_, k_.idx(i)));
+    Operand b{values, line * kLanes, kLanes, valueWidth_};
+    u = product(k_, form_, a, b, kRows, vecs, words, u);
+    for (int64_t i = 0; i < kRows; ++i)
+      for (int64_t j = 0; j < vecs; ++j) k_.store(u[i * vecs + j], sum_, at(i, j));
+  };
+  int64_t whole = lines / vecs_ * vecs_;
+  k_.forLoop(k_.idx(0), k_.idx(whole), vecs_, [&](Val line) { tile(line, vecs_); });
+  if (whole < lines) tile(k_.idx(whole), lines - whole);
+}
+
+void QueryBlock::attend(Val row0, Val rows) {
+  k_.forLoop(k_.idx(0), rows, kRows, [&](Val r0) {
+    Val most = k_.load(seen_, r0);
+    for (int64_t i = 1; i < kRows; ++i) most = max(most, k_.load(seen_, r0 + i));
+    k_.ifThen(toIndex(most) > row0, [&] {
+      scoreTile(r0);
+      softmaxTile(r0, row0);
+      valueTile(r0);
+    });
+  });
+}
+
+void QueryBlock::finish(Val r, Buf out, Val to) {
+  Val l = k_.load(l_, r);
+  Val inverse = select(l > 0.0, number(l, 1) / l, number(l, 0));
+  k_.forLoop(k_.idx(0), k_.idx(valueWidth_), kLanes, [&](Val i) {
+    k_.store(k_.load(sum_, r * valueWidth_ + i, kLanes) * inverse, out, to + i);
+  });
+}
+
+void QueryBlock::storeValue(Val t, Val column, Val first, Val second) {
+  Val at = t / form_.per() * valueWidth_ + column;
+  k_.store(form_.pairs ? packBf16(first, second) : first, values, at);
+  if (!form_.pairs && second) k_.store(second, values, at + valueWidth_);
+}
+
+std::pair<Val, Val> tokensOf(KernelBuilder& k, Buf sequence, Val tokens, Val b) {
+  Vals range = k.forLoop(k.idx(0), tokens, 1, {tokens, k.idx(0)}, [&](Val t, ArrayRef<Val> in) {
+    Val mine = toIndex(k.load(sequence, t)) == b;
+    return Vals{select(mine, min(in[0], t), in[0]), select(mine, t + 1, in[1])};
+  });
+  return {range[0], range[1]};
+}
+
+}  // namespace fathom::kernels
