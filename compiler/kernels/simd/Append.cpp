@@ -57,9 +57,8 @@ LogicalResult emitLatentAppend(KernelBuilder& k) {
   });
   Rope rope(k, dim, interleaved, mscale);
   rope.setPosition(table, position);
-  rope.rotate(x, from + rank, [&](Val i, Val v, Val count) {
-    k.store(cache.encode(v), row, i + rank, count);
-  });
+  rope.rotate(x, from + rank,
+              [&](Val i, Val v, Val count) { k.store(cache.encode(v), row, i + rank, count); });
   return success();
 }
 
@@ -89,9 +88,8 @@ LogicalResult emitKvAppend(KernelBuilder& k) {
   k.forLoop(k.idx(0), k.idx(heads), 1, [&](Val h) {
     Val from = t * kLd + h * headDim + kOffset, to = h * headDim;
     if (dim)
-      rope.rotate(keys, from, [&](Val i, Val v, Val count) {
-        k.store(cache.encode(v), row, to + i, count);
-      });
+      rope.rotate(keys, from,
+                  [&](Val i, Val v, Val count) { k.store(cache.encode(v), row, to + i, count); });
     k.forRow(headDim - dim, 16, [&](Val i, Val count) {
       k.store(cache.encode(k.load(keys, from + i + dim, 16, count)), row, to + i + dim, count);
     });

@@ -3,12 +3,12 @@
 //
 // A page at a time, a tile of query heads at a time. Scores: lanes = dimensions, a tile of
 // tokens x heads keeps 16 sums that one shuffle tree turns into 16 lanes; softmax: lanes = tokens;
-// values: lanes = dimensions. The first tile of heads brings the page's rows into the cache and asks
-// for the next page's.
+// values: lanes = dimensions. The first tile of heads brings the page's rows into the cache and
+// asks for the next page's.
+#include <limits>
+
 #include "compiler/kernels/simd/AttentionTile.h"
 #include "compiler/kernels/simd/Emitters.h"
-
-#include <limits>
 
 using namespace mlir;
 
@@ -39,17 +39,17 @@ class Attention {
 
   KernelBuilder& k_;
   int64_t heads_ = 0, kvHeads_ = 0, headDim_ = 0, qLd_ = 0, splits_ = 0, window_ = 0;
-  int64_t group_ = 1;      // query heads per kv head
-  int64_t headTile_ = 1;   // of them at a time
+  int64_t group_ = 1;     // query heads per kv head
+  int64_t headTile_ = 1;  // of them at a time
   int64_t tokenTile_ = 16;
   double scale_ = 1;
   Cache cache_;
   Words form_;
   Buf q_, pageTable_, rows_, partial_;
-  Buf query_;   // words [group][paddedWords]
-  Buf score_;   // f32 [headTile][page tokens]
-  Buf weight_;  // words [headTile][page tokens / per]
-  Buf sum_;     // u: f32 [group][headDim]
+  Buf query_;          // words [group][paddedWords]
+  Buf score_;          // f32 [headTile][page tokens]
+  Buf weight_;         // words [headTile][page tokens / per]
+  Buf sum_;            // u: f32 [group][headDim]
   Buf m_, l_, alpha_;  // f32 [group]
   Val tableAt_, pageEnd_, visible_, first_;
 };
@@ -65,8 +65,8 @@ void Attention::readConfig() {
   window_ = cfg.in("window", 0, kMaxStride);
   cache_ = Cache::read(cfg, 2 * kvHeads_ * headDim_);
   if (cfg.failed()) return;
-  cfg.require(heads_ % kvHeads_ == 0, "heads " + Twine(heads_) + " is not a multiple of kv_heads " +
-                                          Twine(kvHeads_));
+  cfg.require(heads_ % kvHeads_ == 0,
+              "heads " + Twine(heads_) + " is not a multiple of kv_heads " + Twine(kvHeads_));
   form_ = Words::choose(k_.profile(), cache_);
   group_ = heads_ / kvHeads_;
   int64_t sums = k_.registers() >= 32 ? 16 : 4;
@@ -228,9 +228,8 @@ void Attention::writePartial(Val token) {
   Val to0 = (token * splits_ + k_.x()) * heads_ + k_.z() * group_;
   k_.forLoop(k_.idx(0), k_.idx(group_), 1, [&](Val g) {
     Val to = (to0 + g) * record;
-    k_.forLoop(k_.idx(0), k_.idx(headDim_), kLanes, [&](Val i) {
-      k_.store(k_.load(sum_, g * headDim_ + i, kLanes), partial_, to + i);
-    });
+    k_.forLoop(k_.idx(0), k_.idx(headDim_), kLanes,
+               [&](Val i) { k_.store(k_.load(sum_, g * headDim_ + i, kLanes), partial_, to + i); });
     Val lane = k_.iota();
     Val tail = select(lane == 0, splat(k_.load(m_, g)), k_.zero());
     k_.store(select(lane == 1, splat(k_.load(l_, g)), tail), partial_, to + headDim_);

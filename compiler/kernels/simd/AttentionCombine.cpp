@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // attention_combine: merges what the splits of a context found.
-#include "compiler/kernels/simd/Emitters.h"
-
 #include <limits>
+
+#include "compiler/kernels/simd/Emitters.h"
 
 using namespace mlir;
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// attention_prefill: grouped-query attention of every token of one sequence, for one kv head (or one
-// query head), a block of query rows at a time.
+// attention_prefill: grouped-query attention of every token of one sequence, for one kv head (or
+// one query head), a block of query rows at a time.
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/QueryBlock.h"
 
@@ -35,8 +35,8 @@ Shape readShape(KernelBuilder& k) {
   s.gridHeads = cfg.in("grid_heads", 1, 1 << 16);
   s.cache = Cache::read(cfg, 2 * s.kvHeads * s.headDim);
   if (cfg.failed()) return s;
-  cfg.require(s.heads % s.kvHeads == 0, "heads " + Twine(s.heads) +
-                                            " is not a multiple of kv_heads " + Twine(s.kvHeads));
+  cfg.require(s.heads % s.kvHeads == 0,
+              "heads " + Twine(s.heads) + " is not a multiple of kv_heads " + Twine(s.kvHeads));
   cfg.require(s.gridHeads == s.kvHeads || s.gridHeads == s.heads,
               "grid_heads " + Twine(s.gridHeads) + " is neither heads nor kv_heads");
   s.form = Words::choose(k.profile(), s.cache);
@@ -87,8 +87,8 @@ LogicalResult emitAttentionPrefill(KernelBuilder& k) {
   (void)contextLength;  // positions say it per token
 
   int64_t group = s.group(), blockTokens = std::max<int64_t>(kBlockRows / group, 1);
-  QueryBlock block(k, s.form, blockTokens * group, s.headDim, s.headDim, s.cache.pageTokens, s.scale,
-                   s.window);
+  QueryBlock block(k, s.form, blockTokens * group, s.headDim, s.headDim, s.cache.pageTokens,
+                   s.scale, s.window);
   Val head0 = k.x() * group, b = k.y();
   Val kvHead = s.gridHeads == s.kvHeads ? k.x() : k.x() / (s.heads / s.kvHeads);
   Val base = b * pages, outLd = k.idx(s.heads * s.headDim);
@@ -118,9 +118,8 @@ LogicalResult emitAttentionPrefill(KernelBuilder& k) {
     });
     k.forLoop(k.idx(0), rows, 1, [&](Val r) {
       Val token = token0 + r / group;
-      k.ifThen(toIndex(k.load(sequence, token)) == b, [&] {
-        block.finish(r, out, token * outLd + (head0 + r % group) * s.headDim);
-      });
+      k.ifThen(toIndex(k.load(sequence, token)) == b,
+               [&] { block.finish(r, out, token * outLd + (head0 + r % group) * s.headDim); });
     });
   });
   return success();

@@ -113,8 +113,8 @@ std::pair<Val, Val> untangle(Val first, Val second) {
   return {permute(first, second, low), permute(first, second, high)};
 }
 
-void transposeRows(KernelBuilder& k, int64_t words,
-                   function_ref<Val(int64_t, Val, Val)> load, Buf to, Val toAt, int64_t toStride) {
+void transposeRows(KernelBuilder& k, int64_t words, function_ref<Val(int64_t, Val, Val)> load,
+                   Buf to, Val toAt, int64_t toStride) {
   k.forRow(words, 16, [&](Val w, Val count) {
     Vals rows;
     for (int64_t r = 0; r < 16; ++r) rows.push_back(load(r, w, count));

@@ -51,13 +51,14 @@ Val reduceRows(llvm::ArrayRef<Val> rows);
 std::pair<Val, Val> tangle(Val a, Val b);             // 32 x i16 twice -> 16 x i32 twice
 std::pair<Val, Val> untangle(Val first, Val second);  // 16 x f32 twice, in order of the elements
 
-/// Transposes 16 rows of `words` words: to[toAt + w toStride + r] = row r's word w. `load(r, w, count)`
-/// gives words w .. w + 15 of row r, of which `count` matter.
+/// Transposes 16 rows of `words` words: to[toAt + w toStride + r] = row r's word w. `load(r, w,
+/// count)` gives words w .. w + 15 of row r, of which `count` matter.
 void transposeRows(KernelBuilder& k, int64_t words,
                    llvm::function_ref<Val(int64_t r, Val w, Val count)> load, Buf to, Val toAt,
                    int64_t toStride);
 
-/// Reads 16 words of a row: float32 elements turned into words, times `scale`. `elements` <= 16 per().
+/// Reads 16 words of a row: float32 elements turned into words, times `scale`. `elements` <= 16
+/// per().
 Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, double scale);
 
 }  // namespace fathom::kernels

@@ -3,15 +3,14 @@
 #ifndef FATHOM_COMPILER_KERNELS_SIMD_KERNELBUILDER_H_
 #define FATHOM_COMPILER_KERNELS_SIMD_KERNELBUILDER_H_
 
-#include "compiler/target/TargetProfile.h"
+#include <concepts>
+#include <string>
 
+#include "compiler/target/TargetProfile.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
-#include "llvm/ADT/STLFunctionalExtras.h"
-
-#include <concepts>
-#include <string>
 
 /// What a kernel becomes:
 ///
@@ -125,21 +124,21 @@ class KernelBuilder {
   mlir::Type index() { return b_.getIndexType(); }
   mlir::Type vec(mlir::Type elem, int64_t lanes = 16);
   Val idx(int64_t v) { return constant(index(), v); }
-  Val constant(mlir::Type type, double v);   // a number or a splat
-  Val iota(int64_t lanes = 16);              // i32: 0, 1, 2 ...
+  Val constant(mlir::Type type, double v);  // a number or a splat
+  Val iota(int64_t lanes = 16);             // i32: 0, 1, 2 ...
   Val zero(int64_t lanes = 16) { return constant(vec(f32(), lanes), 0.0); }
 
   // --- Memory: offsets count elements of the buffer's type ---------------------------------------
   /// The bytes of `buf` (an i8 buffer) from `byteOffset` on, seen as `elem`.
   Buf view(Buf buf, Val byteOffset, mlir::Type elem);
-  Val load(Buf buf, Val i);                              // one element
-  Val load(Buf buf, Val i, int64_t lanes);               // a vector, any alignment
+  Val load(Buf buf, Val i);                 // one element
+  Val load(Buf buf, Val i, int64_t lanes);  // a vector, any alignment
   /// Lanes >= count (an index) give 0 and are not read; without a count, the form above.
   Val load(Buf buf, Val i, int64_t lanes, Val count);
-  void store(Val v, Buf buf, Val i);                     // by the type of v
+  void store(Val v, Buf buf, Val i);  // by the type of v
   /// Lanes >= count are not written; without a count, the form above.
   void store(Val v, Buf buf, Val i, Val count);
-  void prefetch(Buf buf, Val i, int locality = 3);       // 3 nearest .. 0 streaming
+  void prefetch(Buf buf, Val i, int locality = 3);  // 3 nearest .. 0 streaming
 
   // --- Control flow ------------------------------------------------------------------------------
   using LoopBody = llvm::function_ref<Vals(Val i, llvm::ArrayRef<Val> carried)>;
@@ -147,8 +146,8 @@ class KernelBuilder {
   void forLoop(Val lo, Val hi, int64_t step, llvm::function_ref<void(Val)> body);
   void ifThen(Val cond, llvm::function_ref<void()> then);
   Vals ifElse(Val cond, llvm::function_ref<Vals()> then, llvm::function_ref<Vals()> otherwise);
-  /// body(i, {}) for i = 0, lanes, 2 lanes ... while a whole vector fits in n, then body(i, rest) for
-  /// what is left. The counts are what load and store take.
+  /// body(i, {}) for i = 0, lanes, 2 lanes ... while a whole vector fits in n, then body(i, rest)
+  /// for what is left. The counts are what load and store take.
   void forRow(int64_t n, int64_t lanes, llvm::function_ref<void(Val i, Val count)> body);
   /// Repeats `body` on the carried values while `cond` of them holds.
   Vals whileLoop(llvm::ArrayRef<Val> init, llvm::function_ref<Val(llvm::ArrayRef<Val>)> cond,
@@ -199,16 +198,14 @@ Val operator-(Val a);
 /// A number as a value of the type of `like`.
 Val number(Val like, double v);
 
-#define FATHOM_KERNEL_MIXED(op)                                 \
-  template <typename N>                                         \
-    requires std::integral<N> || std::floating_point<N>         \
-  Val operator op(Val a, N b) {                                 \
-    return a op number(a, static_cast<double>(b));              \
-  }                                                             \
-  template <typename N>                                         \
-    requires std::integral<N> || std::floating_point<N>         \
-  Val operator op(N a, Val b) {                                 \
-    return number(b, static_cast<double>(a)) op b;              \
+#define FATHOM_KERNEL_MIXED(op)                                                     \
+  template <typename N>                                                             \
+  requires std::integral<N> || std::floating_point<N> Val operator op(Val a, N b) { \
+    return a op number(a, static_cast<double>(b));                                  \
+  }                                                                                 \
+  template <typename N>                                                             \
+  requires std::integral<N> || std::floating_point<N> Val operator op(N a, Val b) { \
+    return number(b, static_cast<double>(a)) op b;                                  \
   }
 FATHOM_KERNEL_MIXED(+)
 FATHOM_KERNEL_MIXED(-)
@@ -253,19 +250,19 @@ Val reduceMax(Val v);
 Val reduceMin(Val v);
 
 // --- Conversions ---------------------------------------------------------------------------------
-Val bitcast(Val v, mlir::Type elem);    // same bits; the number of lanes follows
-Val toIndex(Val v);                     // sign-extends
-Val toInt(Val v, mlir::Type elem);      // index or signed integer -> integer, by width
+Val bitcast(Val v, mlir::Type elem);  // same bits; the number of lanes follows
+Val toIndex(Val v);                   // sign-extends
+Val toInt(Val v, mlir::Type elem);    // index or signed integer -> integer, by width
 Val zext(Val v, mlir::Type elem);
-Val toFloat(Val v);                     // signed integer -> f32
-Val truncToI32(Val v);                  // f32 -> i32, towards zero
-Val f16ToF32(Val bits);                 // bits in i16
-Val bf16ToF32(Val bits);                // bits in i16
-Val f32ToBf16(Val v);                   // -> i16, nearest even, NaN stays NaN
+Val toFloat(Val v);       // signed integer -> f32
+Val truncToI32(Val v);    // f32 -> i32, towards zero
+Val f16ToF32(Val bits);   // bits in i16
+Val bf16ToF32(Val bits);  // bits in i16
+Val f32ToBf16(Val v);     // -> i16, nearest even, NaN stays NaN
 /// Pairs of bf16 in i32 lanes, as vdpbf16ps reads them: `lo` in the low half, both rounded.
 Val packBf16(Val lo, Val hi);
-Val lowBf16(Val pairs);                 // -> f32
-Val highBf16(Val pairs);                // -> f32
+Val lowBf16(Val pairs);   // -> f32
+Val highBf16(Val pairs);  // -> f32
 
 // --- Functions -----------------------------------------------------------------------------------
 /// e^x within 1.5 ulp on [-87, 88]; 0 below (also for -inf and NaN), e^88 above.

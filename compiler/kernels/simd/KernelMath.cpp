@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Arithmetic of the kernel builder: operators, vectors, conversions, exp and log, dot products.
 #include "compiler/kernels/simd/KernelBuilder.h"
-
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -33,8 +32,7 @@ template <typename FloatOp, typename IntOp>
 static Val binary(Val a, Val b) {
   match(a, b);
   ImplicitLocOpBuilder& builder = a.k().b();
-  if (isa<FloatType>(a.elem()))
-    return Val(a.k(), builder.createOrFold<FloatOp>(a.v(), b.v()));
+  if (isa<FloatType>(a.elem())) return Val(a.k(), builder.createOrFold<FloatOp>(a.v(), b.v()));
   return Val(a.k(), builder.createOrFold<IntOp>(a.v(), b.v()));
 }
 
@@ -81,8 +79,7 @@ Val operator!=(Val a, Val b) {
 }
 
 Val operator-(Val a) {
-  if (isa<FloatType>(a.elem()))
-    return Val(a.k(), a.k().b().createOrFold<arith::NegFOp>(a.v()));
+  if (isa<FloatType>(a.elem())) return Val(a.k(), a.k().b().createOrFold<arith::NegFOp>(a.v()));
   return number(a, 0) - a;
 }
 Val number(Val like, double v) { return like.k().constant(like.type(), v); }
@@ -156,8 +153,7 @@ Val maskBelow(KernelBuilder& k, Val count, int64_t lanes) {
 }
 
 static Val reduce(Val v, function_ref<Val(Val, Val)> op) {
-  while (v.lanes() > 2)
-    v = op(slice(v, 0, v.lanes() / 2), slice(v, v.lanes() / 2, v.lanes() / 2));
+  while (v.lanes() > 2) v = op(slice(v, 0, v.lanes() / 2), slice(v, v.lanes() / 2, v.lanes() / 2));
   return v.lanes() == 2 ? op(lane(v, 0), lane(v, 1)) : lane(v, 0);
 }
 Val reduceAdd(Val v) {

@@ -3,17 +3,19 @@
 //
 // The cache row is both key and value: score(h, t) = q[h] . row[t] over rank + dim, u[h] = sum_t
 // p(h, t) row[t][0 .. rank). Work is blocked by kBlockPages pages:
-//   scores   lanes = heads. The queries are packed once as [word][16 heads]; a word of a cache row is
+//   scores   lanes = heads. The queries are packed once as [word][16 heads]; a word of a cache row
+//   is
 //            broadcast, so a tile of tokens needs neither transpose nor horizontal sum.
 //   softmax  vertical over scores[t][16 heads]; running maximum and sum live in registers.
-//   values   lanes = dimensions, tiles of heads x vectors; the running sums u stay in scratch and are
+//   values   lanes = dimensions, tiles of heads x vectors; the running sums u stay in scratch and
+//   are
 //            rescaled where they are loaded.
-// Every inner step of the scores prefetches one line of the rows two tiles of the page table ahead: the
-// lines of a tile of 16 rows are exactly as many as a row's words.
+// Every inner step of the scores prefetches one line of the rows two tiles of the page table ahead:
+// the lines of a tile of 16 rows are exactly as many as a row's words.
+#include <limits>
+
 #include "compiler/kernels/simd/AttentionTile.h"
 #include "compiler/kernels/simd/Emitters.h"
-
-#include <limits>
 
 using namespace mlir;
 
@@ -74,7 +76,8 @@ void LatentAttention::readConfig() {
   staged_ = cache_.bf16 && !form_.pairs;
 }
 
-// Words of `elements` of each head, transposed into query_ from word0 on. `from` gives a head's first.
+// Words of `elements` of each head, transposed into query_ from word0 on. `from` gives a head's
+// first.
 void LatentAttention::packPart(Buf x, function_ref<Val(Val)> from, int64_t elements,
                                int64_t word0) {
   int64_t step = 16 * form_.per();
@@ -93,8 +96,10 @@ void LatentAttention::packPart(Buf x, function_ref<Val(Val)> from, int64_t eleme
 void LatentAttention::packQueries(Val token, Val head0) {
   auto head = [&](Val lane) { return min(head0 + lane, k_.idx(heads_ - 1)); };
   Val latent = token * (heads_ * rank_), rotated = token * qLd_ + qOffset_;
-  packPart(qLatent_, [&](Val h) { return latent + head(h) * rank_; }, rank_, 0);
-  packPart(q_, [&](Val h) { return rotated + head(h) * qHeadLd_; }, dim_, rank_ / form_.per());
+  packPart(
+      qLatent_, [&](Val h) { return latent + head(h) * rank_; }, rank_, 0);
+  packPart(
+      q_, [&](Val h) { return rotated + head(h) * qHeadLd_; }, dim_, rank_ / form_.per());
 }
 
 // The rows of one page of a block, as words.
@@ -109,9 +114,8 @@ void LatentAttention::stage(Val page, Val rows) {
   Buf narrow = k_.view(rows_, at, k_.i16());
   int64_t width = rank_ + dim_;
   // The last vector may take in some of the next row; a page is a whole number of vectors.
-  k_.forLoop(k_.idx(0), rows * width, kLanes, [&](Val i) {
-    k_.store(bf16ToF32(k_.load(narrow, i, kLanes)), wide_, i);
-  });
+  k_.forLoop(k_.idx(0), rows * width, kLanes,
+             [&](Val i) { k_.store(bf16ToF32(k_.load(narrow, i, kLanes)), wide_, i); });
 }
 
 // score_[line0 + t][heads] of the first `rows` tokens of a page, rounded up to the tile.
@@ -166,8 +170,8 @@ std::pair<Val, Val> LatentAttention::softmax(Val rows, Val m, Val l) {
   return {high, sums[0] + sums[1]};
 }
 
-// Adds the block's `rows` tokens to `vecs` (1 or 2) vectors of u, from dimension 16 vec0 on. A row past
-// the last one may hold anything, even NaN: the last one takes its place, with probability 0.
+// Adds the block's `rows` tokens to `vecs` (1 or 2) vectors of u, from dimension 16 vec0 on. A row
+// past the last one may hold anything, even NaN: the last one takes its place, with probability 0.
 void LatentAttention::values(Val block, Val rows, Val vec0, int64_t vecs) {
   int64_t heads = k_.registers() >= 32 ? 8 : 4;
   k_.forLoop(k_.idx(0), k_.idx(kLanes), heads, [&](Val h) {
@@ -207,7 +211,8 @@ void LatentAttention::values(Val block, Val rows, Val vec0, int64_t vecs) {
             row = {zext(a, k_.i32()) | shl(zext(b, k_.i32()), 16)};
           }
         } else {
-          for (int64_t j = 0; j < vecs; ++j) row.push_back(k_.load(row32, from + kLanes * j, kLanes));
+          for (int64_t j = 0; j < vecs; ++j)
+            row.push_back(k_.load(row32, from + kLanes * j, kLanes));
         }
         Val weights = (line0 + t) / step * kLanes + h;
         for (int64_t i = 0; i < heads; ++i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// latent_attention_expanded: prefill of a latent model. One head of one sequence: keys and values of a
-// page are expanded from the latent rows by w_uk and w_uv, once per block of queries.
+// latent_attention_expanded: prefill of a latent model. One head of one sequence: keys and values
+// of a page are expanded from the latent rows by w_uk and w_uv, once per block of queries.
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/QueryBlock.h"
 #include "compiler/kernels/simd/WeightLayout.h"
@@ -12,8 +12,9 @@ namespace {
 
 constexpr int64_t kLanes = 16;
 constexpr int64_t kRows = 4;
-// Queries of a block. Expanding a page costs as much as 2 rank (nope + v) / (nope + dim + v) rows of
-// queries per token of the page (about 400 for DeepSeek's shapes), so blocks should not be small.
+// Queries of a block. Expanding a page costs as much as 2 rank (nope + v) / (nope + dim + v) rows
+// of queries per token of the page (about 400 for DeepSeek's shapes), so blocks should not be
+// small.
 constexpr int64_t kBlockRows = 512;
 
 class Expanded {
@@ -44,10 +45,10 @@ class Expanded {
   Cache cache_;
   Words form_;
   Buf rows_;
-  Operand uk_, uv_;   // tile16 words: (row n, word w) at n/16 tile + 16 w + n%16
+  Operand uk_, uv_;  // tile16 words: (row n, word w) at n/16 tile + 16 w + n%16
   int64_t tileWords_ = 0;
-  Buf latent_;        // words of a page's latents, transposed: [rank words][page tokens]
-  Buf wide_;          // bf16 latents widened: [page tokens][rank]
+  Buf latent_;  // words of a page's latents, transposed: [rank words][page tokens]
+  Buf wide_;    // bf16 latents widened: [page tokens][rank]
 };
 
 void Expanded::readConfig() {
@@ -67,7 +68,8 @@ void Expanded::readConfig() {
 }
 
 // Columns [64 s, 64 s + 64) of a tile's 16 rows as words.
-void Expanded::decodeSuperblock(const WeightLayout& layout, Buf weight, Val from, Buf to, Val toAt) {
+void Expanded::decodeSuperblock(const WeightLayout& layout, Buf weight, Val from, Buf to,
+                                Val toAt) {
   Buf scales = k_.view(weight, from, k_.i16());
   Buf words = k_.view(weight, from + kScaleBytes, k_.i32());
   bool nibbles = layout.enc == Enc::q4;
@@ -91,8 +93,8 @@ void Expanded::decodeSuperblock(const WeightLayout& layout, Buf weight, Val from
   }
 }
 
-// The (rows, rank) matrix of `head` as tile16 words: where it lies when it has that form already, else
-// decoded into scratch.
+// The (rows, rank) matrix of `head` as tile16 words: where it lies when it has that form already,
+// else decoded into scratch.
 Operand Expanded::weights(Buf weight, int64_t rows, Val head) {
   WeightLayout layout(enc_, rows, rank_);
   Val base = head * layout.matrixBytes;
@@ -143,7 +145,8 @@ void Expanded::expandKeys(QueryBlock& block) {
     Vals c = product(k_, form_, a, b, kRows, count, rankWords(), Vals(kRows * count, k_.zero()));
     for (int64_t r = 0; r < kRows; r += form_.per())
       for (int64_t j = 0; j < count; ++j) {
-        Val key = form_.pairs ? packBf16(c[r * count + j], c[(r + 1) * count + j]) : c[r * count + j];
+        Val key =
+            form_.pairs ? packBf16(c[r * count + j], c[(r + 1) * count + j]) : c[r * count + j];
         k_.store(key, block.keys, (n + r) / form_.per() * pageTokens + (line + j) * kLanes);
       }
   };

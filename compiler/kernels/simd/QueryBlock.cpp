@@ -37,7 +37,8 @@ QueryBlock::QueryBlock(KernelBuilder& k, Words form, int64_t capacity, int64_t k
   alpha_ = k.scratch(k.f32(), 4 * kRows);
 }
 
-// Values that a page does not reach stay what an earlier page left there: finite, and weighted by 0.
+// Values that a page does not reach stay what an earlier page left there: finite, and weighted by
+// 0.
 void QueryBlock::begin() {
   Val none = k_.constant(k_.vec(form_.type(k_)), 0);
   k_.forLoop(k_.idx(0), k_.idx(pageTokens_ / form_.per() * valueWidth_), kLanes,

@@ -7,8 +7,9 @@
 
 namespace fathom::kernels {
 
-/// The prefill kernels work on up to `capacity` query rows at a time, so that a page is read, packed
-/// and expanded once per block and scratch does not grow with T. Rows carry their own causal limit.
+/// The prefill kernels work on up to `capacity` query rows at a time, so that a page is read,
+/// packed and expanded once per block and scratch does not grow with T. Rows carry their own causal
+/// limit.
 ///
 ///   block.begin();                       // forget the previous rows
 ///   block.setRow(r, seen, x, from);      // for each row; rows without a token see 0 cache rows

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // route: scores, group limits and top-k of the router; route_plan: pairs sorted by expert.
-#include "compiler/kernels/simd/Emitters.h"
-
 #include <limits>
+
+#include "compiler/kernels/simd/Emitters.h"
 
 using namespace mlir;
 
@@ -86,17 +86,17 @@ void Router::readConfig() {
   groups_ = cfg.in("n_group", 1, 1 << 16);
   topGroups_ = cfg.in("topk_group", 1, 1 << 16);
   scoring_ = static_cast<Scoring>(cfg.oneOf("scoring", {"softmax", "sigmoid", "sqrt_softplus"}));
-  method_ = static_cast<Method>(
-      cfg.oneOf("method", {"greedy", "group_limited_greedy", "noaux_tc"}));
+  method_ =
+      static_cast<Method>(cfg.oneOf("method", {"greedy", "group_limited_greedy", "noaux_tc"}));
   normalize_ = cfg.b("normalize");
   scale_ = cfg.f("scale");
   normEps_ = cfg.f("norm_eps");
   inLd_ = cfg.in("in_ld", experts_, kMaxStride);
   if (cfg.failed()) return;
-  cfg.require(experts_ % groups_ == 0, "experts " + Twine(experts_) +
-                                           " is not a multiple of n_group " + Twine(groups_));
-  cfg.require(topGroups_ <= groups_, "topk_group " + Twine(topGroups_) + " exceeds n_group " +
-                                         Twine(groups_));
+  cfg.require(experts_ % groups_ == 0,
+              "experts " + Twine(experts_) + " is not a multiple of n_group " + Twine(groups_));
+  cfg.require(topGroups_ <= groups_,
+              "topk_group " + Twine(topGroups_) + " exceeds n_group " + Twine(groups_));
   bool limited = method_ != Method::kGreedy;
   int64_t candidates = limited ? topGroups_ * (experts_ / groups_) : experts_;
   cfg.require(topK_ <= candidates, "top_k " + Twine(topK_) + " exceeds the " + Twine(candidates) +
@@ -125,9 +125,8 @@ void Router::score(Val from) {
       s = k_.load(scores_, i, 16) / sum;
     } else {
       Val x = k_.load(logits_, from + i, 16, count);
-      s = scoring_ == Scoring::kSigmoid
-              ? sigmoid(x)
-              : sqrt(max(x, number(x, 0)) + log1p(exp(-abs(x))));
+      s = scoring_ == Scoring::kSigmoid ? sigmoid(x)
+                                        : sqrt(max(x, number(x, 0)) + log1p(exp(-abs(x))));
     }
     k_.store(s, scores_, i);
     if (method_ == Method::kNoauxTc) s = s + k_.load(bias_, i, 16, count);
@@ -158,9 +157,8 @@ Val Router::groupScore(Val group) {
 
 void Router::limitGroups() {
   int64_t size = experts_ / groups_;
-  k_.forLoop(k_.idx(0), k_.idx(padded(groups_)), 16, [&](Val i) {
-    k_.store(k_.constant(k_.vec(k_.f32()), kNever), groupScores_, i);
-  });
+  k_.forLoop(k_.idx(0), k_.idx(padded(groups_)), 16,
+             [&](Val i) { k_.store(k_.constant(k_.vec(k_.f32()), kNever), groupScores_, i); });
   k_.forLoop(k_.idx(0), k_.idx(groups_), 1,
              [&](Val g) { k_.store(groupScore(g), groupScores_, g); });
   Buf keep = k_.scratch(k_.i32(), groups_ * 4);
@@ -192,8 +190,10 @@ void Router::pick(Val t) {
                           return Vals{acc[0] + w};
                         });
   Val factor = k_.constant(k_.f32(), scale_);
-  if (normalize_) factor = factor / (sum[0] + normEps_);
-  else if (scale_ == 1) return;
+  if (normalize_)
+    factor = factor / (sum[0] + normEps_);
+  else if (scale_ == 1)
+    return;
   k_.forRow(topK_, 16, [&](Val j, Val count) {
     k_.store(k_.load(weight_, first + j, 16, count) * factor, weight_, first + j, count);
   });

@@ -65,14 +65,16 @@ struct TestCache {
                        (r % 64 * width + i) * bytes;
           uint16_t bits = floatToBf16(v);
           if (bf16) v = bf16ToFloat(bits);
-          std::memcpy(&memory[at], bf16 ? static_cast<void*>(&bits) : static_cast<void*>(&v), bytes);
+          std::memcpy(&memory[at], bf16 ? static_cast<void*>(&bits) : static_cast<void*>(&v),
+                      bytes);
         }
       values.push_back(std::move(data));
     }
   }
   std::string config(bool bf16) const {
-    return std::string("kv = \"") + (bf16 ? "bf16" : "f32") + "\", page_tokens = 64, page_bytes = " +
-           std::to_string(pageBytes) + ", layer_bytes = " + std::to_string(layerBytes);
+    return std::string("kv = \"") + (bf16 ? "bf16" : "f32") +
+           "\", page_tokens = 64, page_bytes = " + std::to_string(pageBytes) +
+           ", layer_bytes = " + std::to_string(layerBytes);
   }
 
   int64_t width, bytes, layerBytes = 128, pageBytes;
@@ -112,9 +114,9 @@ inline double distance(const float* got, const std::vector<double>& expected) {
   return std::isfinite(difference) ? std::sqrt(difference / norm) : INFINITY;
 }
 
-/// Float32 throughout: sums of up to a thousand products and exponentials of differences of scores of
-/// magnitude ~8, whose rounding (8 x 2^-24) passes to the probabilities. With bf16 dot products queries
-/// and probabilities are rounded to 8 bits: 2^-9 each, on scores of that magnitude.
+/// Float32 throughout: sums of up to a thousand products and exponentials of differences of scores
+/// of magnitude ~8, whose rounding (8 x 2^-24) passes to the probabilities. With bf16 dot products
+/// queries and probabilities are rounded to 8 bits: 2^-9 each, on scores of that magnitude.
 inline double attentionTolerance(const std::string& profile, bool bf16) {
   return bf16 && profileNamed(profile).avx512Bf16 ? 1.5e-2 : 1e-5;
 }

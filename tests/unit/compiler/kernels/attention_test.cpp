@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// latent_attention and attention (decode, split over the context) with attention_combine, in doubles.
+// latent_attention and attention (decode, split over the context) with attention_combine, in
+// doubles.
 #include "tests/unit/compiler/kernels/attention_cases.h"
 
 namespace fathom::testing {
@@ -39,9 +40,9 @@ void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
   std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
   auto image = KernelImage::build(
       profile, {{"a", "latent_attention",
-                 common + entry("rank", c.rank) + entry("dim", c.dim) + ", scale = " +
-                     std::to_string(scale) + entry("q_ld", qLd) + entry("q_head_ld", headLd) +
-                     entry("q_offset", 7) + ", " + cache.config(bf16)},
+                 common + entry("rank", c.rank) + entry("dim", c.dim) +
+                     ", scale = " + std::to_string(scale) + entry("q_ld", qLd) +
+                     entry("q_head_ld", headLd) + entry("q_offset", 7) + ", " + cache.config(bf16)},
                 {"c", "attention_combine",
                  common + entry("width", c.rank) + entry("out_ld", c.heads * c.rank)}});
   ASSERT_TRUE(image);
@@ -61,8 +62,7 @@ void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
       query.insert(query.end(), r, r + c.dim);
       const std::vector<float>& rows = cache.values[batch.sequence[t]];
       auto at = [&](int64_t row, int64_t i) { return rows[row * cache.width + i]; };
-      std::vector<double> expected =
-          attend(query, 0, batch.positions[t], scale, c.rank, at, at);
+      std::vector<double> expected = attend(query, 0, batch.positions[t], scale, c.rank, at, at);
       EXPECT_LT(distance(&out[(t * c.heads + h) * c.rank], expected),
                 attentionTolerance(profile, bf16))
           << "token " << t << " head " << h;
@@ -91,9 +91,9 @@ void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
   std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
   auto image = KernelImage::build(
       profile, {{"a", "attention",
-                 common + entry("kv_heads", c.kvHeads) + entry("head_dim", c.headDim) + ", scale = " +
-                     std::to_string(scale) + entry("q_ld", qLd) + entry("window", c.window) + ", " +
-                     cache.config(bf16)},
+                 common + entry("kv_heads", c.kvHeads) + entry("head_dim", c.headDim) +
+                     ", scale = " + std::to_string(scale) + entry("q_ld", qLd) +
+                     entry("window", c.window) + ", " + cache.config(bf16)},
                 {"c", "attention_combine",
                  common + entry("width", c.headDim) + entry("out_ld", c.heads * c.headDim)}});
   ASSERT_TRUE(image);
@@ -115,9 +115,8 @@ void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
         return rows[row * cache.width + c.kvHeads * c.headDim + kv + i];
       };
       int64_t first = c.window ? std::max<int64_t>(0, position + 1 - c.window) : 0;
-      std::vector<double> expected =
-          attend(std::vector<double>(from, from + c.headDim), first, position, scale, c.headDim, key,
-                 value);
+      std::vector<double> expected = attend(std::vector<double>(from, from + c.headDim), first,
+                                            position, scale, c.headDim, key, value);
       EXPECT_LT(distance(&out[(t * c.heads + h) * c.headDim], expected),
                 attentionTolerance(profile, bf16))
           << "token " << t << " head " << h;
@@ -127,14 +126,15 @@ void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
 TEST(Attention, MatchesDoubles) {
   for (const std::string& profile : runnableProfiles())
     for (bool bf16 : {false, true})
-      for (const Gqa& c : {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70},
-                           Gqa{6, 3, 16, 4, 0}})
+      for (const Gqa& c :
+           {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70}, Gqa{6, 3, 16, 4, 0}})
         checkGqa(profile, c, bf16);
 }
 
 TEST(Attention, NamesTheEntryThatIsWrong) {
   std::string config =
-      "heads = 5, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 320, splits = 1, window = 0, kv = "
+      "heads = 5, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 320, splits = 1, window = 0, kv "
+      "= "
       "\"f32\", page_tokens = 64, page_bytes = 65536, layer_bytes = 0";
   std::string error = compileError("cpu:x86-64-v3", {"a", "attention", config});
   EXPECT_NE(error.find("heads 5 is not a multiple of kv_heads 2"), std::string::npos) << error;

@@ -34,7 +34,8 @@ TEST(Add, AddsRowsAlsoInPlace) {
   }
 }
 
-// The exponential is within 1.5 ulp and a division follows: 4 units of 2^-24, doubled for the product.
+// The exponential is within 1.5 ulp and a division follows: 4 units of 2^-24, doubled for the
+// product.
 TEST(Swiglu, MatchesDoubles) {
   for (const std::string& profile : runnableProfiles()) {
     SCOPED_TRACE(profile);
@@ -65,9 +66,9 @@ TEST(Combine, SumsSlotsInOrder) {
     for (bool shared : {false, true}) {
       SCOPED_TRACE(profile);
       auto image = KernelImage::build(
-          profile, {{"c", "combine",
-                     std::string("n = 45, ld = 48, top_k = 3, shared = ") +
-                         (shared ? "true" : "false")}});
+          profile,
+          {{"c", "combine",
+            std::string("n = 45, ld = 48, top_k = 3, shared = ") + (shared ? "true" : "false")}});
       ASSERT_TRUE(image);
       Guarded<float> y(randomFloats(2 * 3 * 48, 5)), weight(randomFloats(6, 6));
       Guarded<float> residual(randomFloats(2 * 48, 7)), extra(randomFloats(2 * 48, 8)), out(2 * 48);

@@ -61,8 +61,8 @@ TEST(Encode, WritesExactRecords) {
         auto image = KernelImage::build(
             profile, {{"e", "encode",
                        "n = " + number(n) + ", groups = 2, in_ld = " + number(in) +
-                           ", in_group_ld = " + number(groupLd) + ", in_offset = 8, act = \"" + act +
-                           "\", act_stride = " + number(3 * stride) +
+                           ", in_group_ld = " + number(groupLd) + ", in_offset = 8, act = \"" +
+                           act + "\", act_stride = " + number(3 * stride) +
                            ", act_batch_stride = " + number(stride)}});
         ASSERT_TRUE(image);
         Guarded<float> x(randomFloats(3 * in, 1));
@@ -102,9 +102,11 @@ TEST(Norm, RowsAndRecords) {
       for (int64_t n : {1, 16, 37, 64, 200, 512}) {
         SCOPED_TRACE(profile + " " + act + " " + number(n));
         int64_t ld = up(n, 16) + 16;
-        std::string rest = "in_offset = 16, rows_per_token = 1, gather = true, out_f32 = true, "
-                           "out_ld = " + number(ld) + ", out_offset = 3, out_act = \"" + act +
-                           "\", act_stride = " + number(strideOf(act, n));
+        std::string rest =
+            "in_offset = 16, rows_per_token = 1, gather = true, out_f32 = true, "
+            "out_ld = " +
+            number(ld) + ", out_offset = 3, out_act = \"" + act +
+            "\", act_stride = " + number(strideOf(act, n));
         auto image = KernelImage::build(profile, {{"n", "norm", config(n, ld, rest)}});
         ASSERT_TRUE(image);
         Guarded<float> x(randomFloats(5 * ld, 1)), gamma(randomFloats(n, 2)), out(3 * ld);
@@ -147,7 +149,8 @@ TEST(Norm, HeadsInPlace) {
 }
 
 TEST(Norm, RefusesImpossibleForms) {
-  std::string rest = "in_offset = 0, rows_per_token = 1, gather = false, out_f32 = false, out_act = \"none\"";
+  std::string rest =
+      "in_offset = 0, rows_per_token = 1, gather = false, out_f32 = false, out_act = \"none\"";
   EXPECT_NE(compileError("cpu:x86-64-v3", {"n", "norm", config(40, 48, rest)}).find("no output"),
             std::string::npos);
   rest = "in_offset = 0, rows_per_token = 1, gather = false, out_f32 = false, out_act = \"i4\"";

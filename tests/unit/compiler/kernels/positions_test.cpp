@@ -50,14 +50,16 @@ TEST(Rope, RotatesHeads) {
       for (int64_t dim : {2, 8, 16, 24, 32, 48, 64, 128}) {
         SCOPED_TRACE(profile + " " + flag(interleaved) + " " + number(dim));
         int64_t headLd = dim + 7, ld = 3 * headLd + 5, outLd = 3 * dim + 4;
-        std::string config = "heads = 3, dim = " + number(dim) + ", interleaved = " +
-                             flag(interleaved) + ", in_ld = " + number(ld) + ", in_head_ld = " +
-                             number(headLd) + ", in_offset = 5, mscale = 1.5";
+        std::string config = "heads = 3, dim = " + number(dim) +
+                             ", interleaved = " + flag(interleaved) + ", in_ld = " + number(ld) +
+                             ", in_head_ld = " + number(headLd) + ", in_offset = 5, mscale = 1.5";
         auto image = KernelImage::build(
-            profile, {{"r", "rope", config + ", out_ld = " + number(outLd) + ", out_head_ld = " +
-                                        number(dim) + ", out_offset = 2"},
-                      {"same", "rope", config + ", out_ld = " + number(ld) + ", out_head_ld = " +
-                                           number(headLd) + ", out_offset = 5"}});
+            profile, {{"r", "rope",
+                       config + ", out_ld = " + number(outLd) + ", out_head_ld = " + number(dim) +
+                           ", out_offset = 2"},
+                      {"same", "rope",
+                       config + ", out_ld = " + number(ld) + ", out_head_ld = " + number(headLd) +
+                           ", out_offset = 5"}});
         ASSERT_TRUE(image);
         Guarded<float> x(randomFloats(4 * ld, 1)), table(ropeTable(dim)), out(4 * outLd);
         Guarded<int32_t> positions(std::vector<int32_t>{0, 511, 512, 4999});
@@ -124,9 +126,9 @@ TEST(LatentAppend, WritesPagedRows) {
           auto image = KernelImage::build(
               profile,
               {{"a", "latent_append",
-                "rank = " + number(s.rank) + ", dim = " + number(s.dim) + ", eps = 1.0e-6, in_ld = " +
-                    number(ld) + ", in_offset = 6, interleaved = " + flag(interleaved) +
-                    ", mscale = 1.0, kv = \"" + (bf16 ? "bf16" : "f32") +
+                "rank = " + number(s.rank) + ", dim = " + number(s.dim) +
+                    ", eps = 1.0e-6, in_ld = " + number(ld) + ", in_offset = 6, interleaved = " +
+                    flag(interleaved) + ", mscale = 1.0, kv = \"" + (bf16 ? "bf16" : "f32") +
                     "\", page_tokens = 64, page_bytes = " + number(page) + ", layer_bytes = 128"}});
           ASSERT_TRUE(image);
           Tokens tokens;
@@ -144,15 +146,15 @@ TEST(LatentAppend, WritesPagedRows) {
             double sum = 0;
             for (int64_t i = 0; i < s.rank; ++i) sum += static_cast<double>(from[i]) * from[i];
             double scale = 1 / std::sqrt(sum / s.rank + 1e-6);
-            std::vector<double> k = rotate(from + s.rank, s.dim, interleaved, tokens.positions[t], 1);
+            std::vector<double> k =
+                rotate(from + s.rank, s.dim, interleaved, tokens.positions[t], 1);
             for (int64_t i = 0; i < s.rank + s.dim; ++i) {
               double expected = i < s.rank ? from[i] * scale * gamma[i] : k[i - s.rank];
               ASSERT_NEAR(element(cache, at + i * bytes, bf16), expected, tolerance(expected, bf16))
                   << t << " " << i;
             }
           }
-          for (int64_t i = 0; i < 5 * page; ++i)
-            ASSERT_TRUE(written[i] || cache[i] == 0xff) << i;
+          for (int64_t i = 0; i < 5 * page; ++i) ASSERT_TRUE(written[i] || cache[i] == 0xff) << i;
         }
 }
 
@@ -167,13 +169,13 @@ TEST(KvAppend, WritesPagedRows) {
         int64_t width = s.heads * s.headDim, bytes = bf16 ? 2 : 4, row = 2 * width * bytes;
         int64_t page = 64 * row + 64, ld = 2 * width + 16;
         auto image = KernelImage::build(
-            profile, {{"a", "kv_append",
-                       "kv_heads = " + number(s.heads) + ", head_dim = " + number(s.headDim) +
-                           ", dim = " + number(s.dim) +
-                           ", interleaved = false, mscale = 1.0, k_ld = " + number(ld) +
-                           ", k_offset = 3, v_ld = " + number(ld) + ", v_offset = " +
-                           number(width + 5) + ", kv = \"" + (bf16 ? "bf16" : "f32") +
-                           "\", page_tokens = 64, layer_bytes = 64, page_bytes = " + number(page)}});
+            profile,
+            {{"a", "kv_append",
+              "kv_heads = " + number(s.heads) + ", head_dim = " + number(s.headDim) + ", dim = " +
+                  number(s.dim) + ", interleaved = false, mscale = 1.0, k_ld = " + number(ld) +
+                  ", k_offset = 3, v_ld = " + number(ld) + ", v_offset = " + number(width + 5) +
+                  ", kv = \"" + (bf16 ? "bf16" : "f32") +
+                  "\", page_tokens = 64, layer_bytes = 64, page_bytes = " + number(page)}});
         ASSERT_TRUE(image);
         Tokens tokens;
         Guarded<float> x(randomFloats(5 * ld, 1)), table(ropeTable(s.dim));

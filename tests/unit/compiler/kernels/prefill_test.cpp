@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// attention_prefill and latent_attention_expanded, in doubles: chunks of several sequences, tokens in
-// mixed order, more tokens than a block holds, every weight encoding.
+// attention_prefill and latent_attention_expanded, in doubles: chunks of several sequences, tokens
+// in mixed order, more tokens than a block holds, every weight encoding.
 #include "tests/unit/compiler/kernels/attention_cases.h"
 
 namespace fathom::testing {
@@ -29,11 +29,11 @@ void checkGqa(const std::string& profile, const Gqa& c, const Batch& batch, bool
   TestCache cache(batch, 2 * c.kvHeads * c.headDim, bf16, 300);
   double scale = 0.18;
   auto image = KernelImage::build(
-      profile,
-      {{"a", "attention_prefill",
-        "heads = " + std::to_string(c.heads) + entry("kv_heads", c.kvHeads) +
-            entry("head_dim", c.headDim) + ", scale = 0.18" + entry("q_ld", qLd) +
-            entry("window", c.window) + entry("grid_heads", c.gridHeads) + ", " + cache.config(bf16)}});
+      profile, {{"a", "attention_prefill",
+                 "heads = " + std::to_string(c.heads) + entry("kv_heads", c.kvHeads) +
+                     entry("head_dim", c.headDim) + ", scale = 0.18" + entry("q_ld", qLd) +
+                     entry("window", c.window) + entry("grid_heads", c.gridHeads) + ", " +
+                     cache.config(bf16)}});
   ASSERT_TRUE(image);
   Guarded<float> q(randomFloats(T * qLd, 2)), out(T * width);
   Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
@@ -79,11 +79,12 @@ void checkLatent(const std::string& profile, const Latent& c, const Batch& batch
   int64_t T = batch.tokens(), headLd = c.nope + c.dim + 8, qLd = c.heads * headLd + 2;
   TestCache cache(batch, c.rank + c.dim, bf16, 400);
   auto image = KernelImage::build(
-      profile, {{"a", "latent_attention_expanded",
-                 "heads = " + std::to_string(c.heads) + entry("rank", c.rank) + entry("dim", c.dim) +
-                     entry("nope", c.nope) + entry("v", c.v) + ", scale = 0.2, enc = \"" + enc + "\"" +
-                     entry("q_ld", qLd) + entry("q_head_ld", headLd) + entry("q_offset", 5) + ", " +
-                     cache.config(bf16)}});
+      profile,
+      {{"a", "latent_attention_expanded",
+        "heads = " + std::to_string(c.heads) + entry("rank", c.rank) + entry("dim", c.dim) +
+            entry("nope", c.nope) + entry("v", c.v) + ", scale = 0.2, enc = \"" + enc + "\"" +
+            entry("q_ld", qLd) + entry("q_head_ld", headLd) + entry("q_offset", 5) + ", " +
+            cache.config(bf16)}});
   ASSERT_TRUE(image);
   std::vector<uint8_t> bytes[2];
   std::vector<std::vector<float>> values[2];
@@ -100,7 +101,8 @@ void checkLatent(const std::string& profile, const Latent& c, const Batch& batch
   Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
   Guarded<int32_t> contexts(batch.contexts);
   image->run("a", c.heads, batch.chunks.size(), 1,
-             {q, uk, uv, sequence, positions, table, contexts, cache.memory, out}, {T, batch.pages});
+             {q, uk, uv, sequence, positions, table, contexts, cache.memory, out},
+             {T, batch.pages});
 
   for (int64_t h = 0; h < c.heads; ++h) {
     // (rows, nope + dim) and (rows, v) of every sequence.
@@ -112,11 +114,14 @@ void checkLatent(const std::string& profile, const Latent& c, const Batch& batch
         const float* row = &data[r * cache.width];
         auto product = [&](const std::vector<float>& w, int64_t n) {
           double sum = 0;
-          for (int64_t i = 0; i < c.rank; ++i) sum += static_cast<double>(w[n * c.rank + i]) * row[i];
+          for (int64_t i = 0; i < c.rank; ++i)
+            sum += static_cast<double>(w[n * c.rank + i]) * row[i];
           return sum;
         };
-        for (int64_t n = 0; n < c.nope; ++n) key[r * (c.nope + c.dim) + n] = product(values[0][h], n);
-        for (int64_t i = 0; i < c.dim; ++i) key[r * (c.nope + c.dim) + c.nope + i] = row[c.rank + i];
+        for (int64_t n = 0; n < c.nope; ++n)
+          key[r * (c.nope + c.dim) + n] = product(values[0][h], n);
+        for (int64_t i = 0; i < c.dim; ++i)
+          key[r * (c.nope + c.dim) + c.nope + i] = row[c.rank + i];
         for (int64_t n = 0; n < c.v; ++n) val[r * c.v + n] = product(values[1][h], n);
       }
       keys.push_back(key);
@@ -128,10 +133,10 @@ void checkLatent(const std::string& profile, const Latent& c, const Batch& batch
         return keys[batch.sequence[t]][r * (c.nope + c.dim) + i];
       };
       auto value = [&](int64_t r, int64_t i) { return vals[batch.sequence[t]][r * c.v + i]; };
-      std::vector<double> expected =
-          attend(std::vector<double>(from, from + c.nope + c.dim), 0, batch.positions[t], 0.2, c.v, key,
-                 value);
-      ASSERT_LT(distance(&out[(t * c.heads + h) * c.v], expected), attentionTolerance(profile, bf16))
+      std::vector<double> expected = attend(std::vector<double>(from, from + c.nope + c.dim), 0,
+                                            batch.positions[t], 0.2, c.v, key, value);
+      ASSERT_LT(distance(&out[(t * c.heads + h) * c.v], expected),
+                attentionTolerance(profile, bf16))
           << "token " << t << " head " << h;
     }
   }
@@ -156,12 +161,14 @@ TEST(LatentAttentionExpanded, MoreTokensThanABlock) {
 
 TEST(AttentionPrefill, MoreTokensThanABlock) {
   Batch batch({{40, 5}, {500, 300}});
-  for (const std::string& profile : runnableProfiles()) checkGqa(profile, {6, 2, 16, 2, 0}, batch, true);
+  for (const std::string& profile : runnableProfiles())
+    checkGqa(profile, {6, 2, 16, 2, 0}, batch, true);
 }
 
 TEST(AttentionPrefill, NamesTheEntryThatIsWrong) {
   std::string config =
-      "heads = 6, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 384, window = 0, grid_heads = 3, "
+      "heads = 6, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 384, window = 0, grid_heads = "
+      "3, "
       "kv = \"f32\", page_tokens = 64, page_bytes = 65536, layer_bytes = 0";
   std::string error = compileError("cpu:x86-64-v3", {"a", "attention_prefill", config});
   EXPECT_NE(error.find("grid_heads 3 is neither"), std::string::npos) << error;

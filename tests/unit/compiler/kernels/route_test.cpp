@@ -22,8 +22,8 @@ struct Router {
            ", n_group = " + std::to_string(groups) + ", topk_group = " + std::to_string(topGroups) +
            ", scoring = \"" + scoring + "\", method = \"" + method +
            "\", normalize = " + (normalize ? "true" : "false") +
-           ", scale = " + std::to_string(scale) + ", norm_eps = 1.0e-20, in_ld = " +
-           std::to_string(ld());
+           ", scale = " + std::to_string(scale) +
+           ", norm_eps = 1.0e-20, in_ld = " + std::to_string(ld());
   }
 };
 
@@ -39,8 +39,7 @@ std::vector<int64_t> largest(const std::vector<double>& v, int64_t count, double
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return v[a] > v[b]; });
   for (int64_t i = 0; i < count && i + 1 < static_cast<int64_t>(order.size()); ++i)
-    if (std::isfinite(v[order[i + 1]]))
-      *margin = std::min(*margin, v[order[i]] - v[order[i + 1]]);
+    if (std::isfinite(v[order[i + 1]])) *margin = std::min(*margin, v[order[i]] - v[order[i + 1]]);
   order.resize(count);
   return order;
 }
@@ -50,9 +49,10 @@ Choice route(const Router& r, const float* logits, const float* bias) {
   double top = *std::max_element(logits, logits + r.experts), sum = 0;
   for (int64_t e = 0; e < r.experts; ++e) {
     double x = logits[e];
-    score[e] = r.scoring == "softmax"   ? std::exp(x - top)
-               : r.scoring == "sigmoid" ? 1 / (1 + std::exp(-x))
-                                        : std::sqrt(std::log1p(std::exp(-std::fabs(x))) + std::max(x, 0.0));
+    score[e] = r.scoring == "softmax" ? std::exp(x - top)
+               : r.scoring == "sigmoid"
+                   ? 1 / (1 + std::exp(-x))
+                   : std::sqrt(std::log1p(std::exp(-std::fabs(x))) + std::max(x, 0.0));
     sum += score[e];
   }
   if (r.scoring == "softmax")
@@ -138,7 +138,8 @@ TEST(Route, GoldenOfTheReference) {
   for (const std::string& profile : runnableProfiles()) {
     auto image = KernelImage::build(profile, {{"r", "route", r.config()}});
     ASSERT_TRUE(image);
-    Guarded<float> logits(std::vector<float>{2, -1, .5, .3, -2, 1.5, 0, -.5, 0, 0, 0, 0, 0, 0, 0, 0});
+    Guarded<float> logits(
+        std::vector<float>{2, -1, .5, .3, -2, 1.5, 0, -.5, 0, 0, 0, 0, 0, 0, 0, 0});
     Guarded<float> bias(std::vector<float>{0, 0, .3, 0, -.9, -.9, .1, 0});
     Guarded<int32_t> index(3);
     Guarded<float> weight(3);
@@ -167,19 +168,22 @@ TEST(Route, MasksGroupsBelowNegativeChoices) {
 
 TEST(Route, TiesGoToTheLowerIndex) {
   for (const std::string& profile : runnableProfiles())
-    for (Router r : {Router{40, 5, 1, 1, "softmax", "greedy"}, Router{40, 5, 5, 2, "sigmoid", "noaux_tc"},
-                     Router{40, 5, 5, 2, "softmax", "group_limited_greedy"}}) {
+    for (Router r :
+         {Router{40, 5, 1, 1, "softmax", "greedy"}, Router{40, 5, 5, 2, "sigmoid", "noaux_tc"},
+          Router{40, 5, 5, 2, "softmax", "group_limited_greedy"}}) {
       SCOPED_TRACE(profile + " " + r.config());
       auto image = KernelImage::build(profile, {{"r", "route", r.config()}});
       ASSERT_TRUE(image);
-      Guarded<float> logits(std::vector<float>(2 * r.ld(), 0.25f)), bias(std::vector<float>(40, 0.f));
+      Guarded<float> logits(std::vector<float>(2 * r.ld(), 0.25f)),
+          bias(std::vector<float>(40, 0.f));
       // In the second token two experts stand out equally, in groups 1 and 4.
       logits[r.ld() + 35] = logits[r.ld() + 11] = 1.0f;
       Guarded<int32_t> index(10);
       Guarded<float> weight(10);
       run(*image, r, 2, logits, bias, index, weight);
       std::vector<int32_t> got = index.values();
-      EXPECT_EQ(std::vector<int32_t>(got.begin(), got.begin() + 5), (std::vector<int32_t>{0, 1, 2, 3, 4}));
+      EXPECT_EQ(std::vector<int32_t>(got.begin(), got.begin() + 5),
+                (std::vector<int32_t>{0, 1, 2, 3, 4}));
       int32_t next = r.method == "greedy" ? 0 : 8;
       EXPECT_EQ(std::vector<int32_t>(got.begin() + 5, got.end()),
                 (std::vector<int32_t>{11, 35, next, next + 1, next + 2}));
