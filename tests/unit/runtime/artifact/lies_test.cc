@@ -49,7 +49,7 @@ const Lie kLies[] = {
     {"segment_over_prefix", "overlaps prefix", [](ArtifactT& a) { a.segments[1]->offset = 0; }},
     {"segments_overlap", "overlaps segments",
      [](ArtifactT& a) { a.segments[1]->offset = a.segments[0]->offset; }},
-    {"segment_over_header", "header overlaps",
+    {"segment_over_header", "header: overlaps",
      [](ArtifactT& a) { a.segments[1]->length += 60; }},
     {"tokenizer_index", "tokenizer", [](ArtifactT& a) { a.tokenizer = 7; }},
     {"tokenizer_negative", "tokenizer", [](ArtifactT& a) { a.tokenizer = -2; }},
