@@ -67,6 +67,7 @@ class Compilation {
   OwningOpRef<ModuleOp> module;
   std::optional<OpenedModel> model;
   std::vector<std::vector<char>> code;
+  std::string source;  // the checkpoint's path
   std::string detail;  // what a phase has to tell beside its time
 };
 
@@ -78,6 +79,7 @@ std::string humanBytes(double bytes) {
 }
 
 absl::Status Compilation::openModel(const std::string& path, const std::string& weights) {
+  source = path;
   FATHOM_ASSIGN_OR_RETURN(model, OpenModel(path, weights));
   for (const std::string& note : model->notes) say(absl::StrCat("  note: ", note));
   return absl::OkStatus();
@@ -160,7 +162,7 @@ absl::Status Compilation::emit() {
   emitOptions.quantization = options.quantize;
   emitOptions.code = code;
   emitOptions.threads = options.threads;
-  FATHOM_ASSIGN_OR_RETURN(emitOptions.tokenizer, TokenizerSegment(*model, options.input));
+  FATHOM_ASSIGN_OR_RETURN(emitOptions.tokenizer, TokenizerSegment(*model, source));
   if (emitOptions.tokenizer.empty()) say("  note: the checkpoint has no tokenizer; the artifact takes token ids only");
   emitOptions.notes = absl::StrFormat(R"({"quantize": "%s", "weights": "%s"})", options.quantize, options.weights);
   const bool terminal = !options.quiet && isatty(2);
