@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/api/chat.h"
 #include "runtime/api/model.h"
 #include "runtime/base/status.h"
 #include "runtime/session/generate.h"
@@ -221,7 +222,15 @@ fathom_status fathom_apply_chat_template(const fathom_model* model, const fathom
                                          int32_t* tokens, size_t capacity, size_t* count) {
   return Guard([&]() -> absl::Status {
     FATHOM_RETURN_IF_ERROR(RequireArguments({model, count}));
-    return fathom::UnsupportedError(model->model->artifact().path(), "chat templates");
+    if (message_count != 0) FATHOM_RETURN_IF_ERROR(RequireArguments({messages}));
+    std::vector<fathom::ChatMessage> list;
+    for (size_t i = 0; i < message_count; ++i) {
+      FATHOM_RETURN_IF_ERROR(RequireArguments({messages[i].role, messages[i].content}));
+      list.push_back({messages[i].role, messages[i].content});
+    }
+    FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                            fathom::TokenizeChat(*model->model, list, add_generation_prompt));
+    return Deliver(ids, tokens, capacity, count);
   });
 }
 

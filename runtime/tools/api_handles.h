@@ -35,6 +35,8 @@ absl::StatusOr<std::vector<int32_t>> Tokenize(const fathom_model* model, const s
 class Generator {
  public:
   explicit Generator(const GenerateFlags& flags);
+  Generator(const Generator&) = delete;  // options_ points into it
+  Generator& operator=(const Generator&) = delete;
   uint64_t seed() const { return sampler_.seed; }
   absl::Status Run(fathom_session* session, int32_t sequence, const std::vector<int32_t>& prompt,
                    fathom_token_callback callback, void* user, fathom_generation* result);

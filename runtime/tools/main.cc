@@ -58,6 +58,13 @@ void AddRun(CLI::App& app, GenerateFlags* flags, std::function<absl::Status()>* 
 }
 
 
+void AddChat(CLI::App& app, GenerateFlags* flags, std::function<absl::Status()>* command) {
+  CLI::App* chat = app.add_subcommand("chat", "Talk with a model through its chat template");
+  AddGenerateFlags(chat, flags);
+  chat->add_option("--system", flags->system, "The system message");
+  chat->callback([=] { *command = [=] { return RunChat(*flags); }; });
+}
+
 void AddBench(CLI::App& app, BenchFlags* flags, std::function<absl::Status()>* command) {
   CLI::App* bench = app.add_subcommand("bench", "Measure prefill, decode and memory bandwidth");
   AddModelFlags(bench, &flags->model);
@@ -117,6 +124,7 @@ int Main(int argc, char** argv) {
   bool devices_json = false;
   std::function<absl::Status()> command;
   AddRun(app, &run_flags, &command);
+  AddChat(app, &chat_flags, &command);
   AddBench(app, &bench_flags, &command);
   AddFileCommands(app, &inspect_flags, &verify_flags, &devices_json, &command);
   try {
