@@ -112,7 +112,7 @@ def Graph_LatentAttentionOp
   let assemblyFormat = [{
     $q (`kv_b` `(` $kv_b^ `)`)? (`w_uk` `(` $w_uk^ `)`)? (`w_uv` `(` $w_uv^ `)`)?
     `at` `(` $positions `,` $sequence `,` $page_table `,` $context_length `)`
-    `form` $form attr-dict `:` functional-type(operands, results)
+    `form` `` $form attr-dict `:` functional-type(operands, results)
   }];
 }
 

@@ -10,8 +10,9 @@ def Graph_MoeRouteOp : Graph_InferredOp<"moe_route", [Pure]> {
   let description = [{
     s = softmax(logits), sigmoid(logits) or sqrt(softplus(logits)) per `scoring`. What is compared
     is b = s, or s + bias for `noaux_tc`. `greedy` takes the `top_k` largest b. The other methods
-    first cut the E experts into `n_group` runs, score each by its largest b (`group_limited_greedy`) or
-    the sum of its two largest (`noaux_tc`), and keep only the experts of the `topk_group` best.
+    first cut the E experts into `n_group` runs, score each by its largest b
+    (`group_limited_greedy`) or the sum of its two largest (`noaux_tc`), and keep only the experts of
+    the `topk_group` best.
 
         weight[t, j] = scale s[index[t, j]] (/ (sum_j s[index[t, j]] + norm_eps) if normalize)
 
@@ -48,7 +49,7 @@ def Graph_MoeRouteOp : Graph_InferredOp<"moe_route", [Pure]> {
                        DefaultValuedAttr<Graph_F64, "1.0e-20">:$norm_eps);
   let results = (outs Graph_Slots:$index, Graph_Rows:$weight);
   let assemblyFormat = [{
-    $logits (`bias` `(` $bias^ `)`)? `scoring` $scoring `method` $method
+    $logits (`bias` `(` $bias^ `)`)? `scoring` `` $scoring `method` `` $method
     attr-dict `:` functional-type(operands, results)
   }];
 }
