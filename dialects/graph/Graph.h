@@ -45,7 +45,7 @@ struct KvLayout {
   bool latent;          // kind "latent"; else "gqa"
 };
 
-/// The layout of the module around `op` (or of `op` itself); none if it carries no valid `graph.kv`.
+/// The layout of the module around `op` (or of `op` itself); none without a valid `graph.kv`.
 std::optional<KvLayout> getKvLayout(mlir::Operation *op);
 mlir::DictionaryAttr makeKvAttr(mlir::MLIRContext *context, const KvLayout &layout);
 

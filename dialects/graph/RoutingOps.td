@@ -11,8 +11,8 @@ def Graph_MoeRouteOp : Graph_InferredOp<"moe_route", [Pure]> {
     s = softmax(logits), sigmoid(logits) or sqrt(softplus(logits)) per `scoring`. What is compared
     is b = s, or s + bias for `noaux_tc`. `greedy` takes the `top_k` largest b. The other methods
     first cut the E experts into `n_group` runs, score each by its largest b
-    (`group_limited_greedy`) or the sum of its two largest (`noaux_tc`), and keep only the experts of
-    the `topk_group` best.
+    (`group_limited_greedy`) or the sum of its two largest (`noaux_tc`), and keep only the experts
+    of the `topk_group` best.
 
         weight[t, j] = scale s[index[t, j]] (/ (sum_j s[index[t, j]] + norm_eps) if normalize)
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The textual form of sizes, counts and bindings; called by the ops' generated parsers and printers.
+// The textual form of sizes, counts and bindings; called by the ops' generated code.
 #ifndef FATHOM_DIALECTS_SCHEDULE_SIZESYNTAX_H
 #define FATHOM_DIALECTS_SCHEDULE_SIZESYNTAX_H
 
