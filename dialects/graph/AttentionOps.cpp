@@ -13,8 +13,8 @@ LogicalResult verifyBatch(Operation *op, StringRef label, int64_t tokens, Tensor
   for (TensorValue perToken : {positions, sequence})
     if (!agree(dim(perToken, 0), tokens))
       return op->emitOpError() << label << ": "
-                               << (perToken == positions ? "positions" : "sequence") << " has " << dim(perToken, 0) << " elements for " << tokens
-                               << " tokens";
+                               << (perToken == positions ? "positions" : "sequence") << " has "
+                               << dim(perToken, 0) << " elements for " << tokens << " tokens";
   if (contextLength && !agree(dim(pageTable, 0), dim(contextLength, 0)))
     return op->emitOpError() << label << ": page_table has " << dim(pageTable, 0)
                              << " rows, context_length " << dim(contextLength, 0) << " elements";
