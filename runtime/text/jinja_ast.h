@@ -82,6 +82,7 @@ struct Statement {
   ExpressionPtr condition;
   std::vector<Target> targets;
   std::vector<std::pair<std::string, ExpressionPtr>> assigned;
+  bool uses_loop = false;  // for: the variable `loop` stands in the body
   Block body;
   Block other;
   std::unique_ptr<MacroStatement> macro;

@@ -207,8 +207,10 @@ class Evaluator {
     }
     if (items.empty()) return Execute(statement.other);
     for (size_t i = 0; i < items.size(); ++i) {
+      Step step(&context_, statement.line);
+      FATHOM_RETURN_IF_ERROR(step.Check());
       scopes_.emplace_back();
-      scopes_.back()["loop"] = LoopVariable(items, i);
+      if (statement.uses_loop) scopes_.back()["loop"] = LoopVariable(items, i);
       absl::Status status = Assign(statement.targets, items[i]);
       absl::StatusOr<Flow> flow = Flow::kNext;
       if (status.ok()) flow = Execute(statement.body);

@@ -247,9 +247,11 @@ class Parser {
     }
     if (IsName("recursive")) return Unsupported("a recursive loop");
     FATHOM_RETURN_IF_ERROR(EndTag());
+    const int loop_names = loop_names_;
     ++loops_;
     FATHOM_ASSIGN_OR_RETURN(statement->body, ParseBlock({"else", "endfor"}));
     --loops_;
+    statement->uses_loop = loop_names_ != loop_names;
     if (TakeName("else")) {
       FATHOM_RETURN_IF_ERROR(EndTag());
       FATHOM_ASSIGN_OR_RETURN(statement->other, ParseBlock({"endfor"}));
@@ -516,6 +518,7 @@ class Parser {
             return Unexpected("a value");
           }
         }
+        loop_names_ += token.text == "loop";
         return Make(Kind::kName, token.line, {}, token.text);
       default:
         break;
@@ -694,7 +697,8 @@ class Parser {
   const std::vector<Token> tokens_;
   size_t at_ = 0;
   int level_ = 0;
-  int loops_ = 0;
+  int loops_ = 0;       // around what is parsed
+  int loop_names_ = 0;  // uses of the variable `loop` so far
 };
 
 }  // namespace

@@ -26,12 +26,14 @@ class ReadTokenizerJsonTest : public ::testing::Test {
         std::filesystem::temp_directory_path() / ("fathom_tokenizer_" + std::to_string(getpid()));
     std::filesystem::create_directories(dir_);
     tokenizer_ = json::parse(R"({
-      "added_tokens": [{"id": 4, "content": "<s>", "special": true}, {"id": 5, "content": "<u>", "special": false},
+      "added_tokens": [{"id": 4, "content": "<s>", "special": true},
+                       {"id": 5, "content": "<u>", "special": false},
                        {"id": 6, "content": "   ", "special": false}],
       "normalizer": null,
       "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
       "post_processor": null, "decoder": {"type": "ByteLevel"},
-      "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "\u0120": 3}, "merges": ["a b"]}})");
+      "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2, "\u0120": 3},
+                "merges": ["a b"]}})");
   }
   void TearDown() override { std::filesystem::remove_all(dir_); }
 
@@ -186,7 +188,8 @@ TEST_F(ReadTokenizerJsonTest, SpecialTokensComeFromTheConfigFiles) {
 
 TEST_F(ReadTokenizerJsonTest, LlamaClassesBuildTheirOwnTemplate) {
   Write("tokenizer_config.json",
-        R"({"bos_token": "<s>", "eos_token": "<u>", "tokenizer_class": "LlamaTokenizerFast",
+        R"({"bos_token": "<s>", "eos_token": "<u>",
+                                     "tokenizer_class": "LlamaTokenizerFast",
                                      "add_eos_token": true})");
   auto def = Read();
   ASSERT_TRUE(def.ok()) << def.status();
