@@ -36,23 +36,17 @@ class Parity : public ::testing::TestWithParam<std::string> {
   bool IsLong() const { return GetParam() == "deepseek_v3_long"; }
 };
 
-// |a - b| / |b| over the vocabulary. 1e-4 is what the issue of float32 parity asks for; what remains is the
-// order of float32 sums. Measured: below 3e-6 on every case.
+// |a - b| / |b| over the vocabulary. The project asks for 1e-4; what remains is the order of float32 sums.
 constexpr double kF32 = 2e-5;
 
-TEST_P(Parity, Float32LogitsAndGreedyTokens) {
-  const Case golden = Read(Folder());
-  CompiledModel model(Folder(), "f32");
-  EXPECT_LT(RelativeError(model.Prefill(model.AddSequence(), golden.prompt), golden.logits_last), kF32);
+void ExpectLogitsAndGreedyTokens(CompiledModel& model, const Case& golden) {
   model.NewSession({});
+  EXPECT_LT(RelativeError(model.Prefill(model.AddSequence(), golden.prompt), golden.logits_last), kF32);
   EXPECT_THAT(model.Greedy(golden.prompt, golden.greedy.size()), ElementsAreArray(golden.greedy));
 }
 
 // Prompt in chunks, in single decode steps, or whole: the same tokens, the same logits to rounding.
-TEST_P(Parity, AnyChunkingGivesTheSameTokens) {
-  if (IsLong()) GTEST_SKIP() << "4200 tokens, covered by Float32LogitsAndGreedyTokens";
-  const Case golden = Read(Folder());
-  CompiledModel model(Folder(), "f32");
+void ExpectAnyChunkingGivesTheSameTokens(CompiledModel& model, const Case& golden) {
   for (const int chunk : {1, 2, 7, 16}) {
     model.NewSession({.max_sequences = 4, .chunk = chunk, .context = 0});
     EXPECT_THAT(model.Greedy(golden.prompt, 8), ElementsAreArray(golden.greedy.begin(), golden.greedy.begin() + 8))
@@ -65,14 +59,12 @@ TEST_P(Parity, AnyChunkingGivesTheSameTokens) {
   EXPECT_LT(RelativeError(logits, golden.logits_last), kF32) << "decoded token by token";
 }
 
-TEST_P(Parity, SequencesTogetherEqualEachAlone) {
-  if (IsLong()) GTEST_SKIP() << "no batch in this golden";
-  const Case golden = Read(Folder());
-  CompiledModel model(Folder(), "f32");
+void ExpectSequencesTogetherEqualEachAlone(CompiledModel& model, const Case& golden) {
+  model.NewSession({});
   std::vector<std::vector<int32_t>> prompts{golden.prompt}, wanted{golden.greedy};
-  for (const auto& other : golden.batch) {
-    prompts.push_back(other.first);
-    wanted.push_back(other.second);
+  for (const auto& [prompt, greedy] : golden.batch) {
+    prompts.push_back(prompt);
+    wanted.push_back(greedy);
   }
   ASSERT_GE(prompts.size(), 3u);
   std::vector<int32_t> sequences, last;
@@ -91,19 +83,31 @@ TEST_P(Parity, SequencesTogetherEqualEachAlone) {
   }
 }
 
+// One test per case, so that its artifact is compiled once.
+TEST_P(Parity, Float32) {
+  const Case golden = Read(Folder());
+  CompiledModel model(Folder(), "f32");
+  ExpectLogitsAndGreedyTokens(model, golden);
+  if (IsLong()) return;  // 4200 tokens and no batch; the other cases of the architecture do the rest
+  ExpectAnyChunkingGivesTheSameTokens(model, golden);
+  ExpectSequencesTogetherEqualEachAlone(model, golden);
+}
+
 // Quantised weights: the distance to the float32 golden, as a share of the logits' norm. The models are
 // tiny and random, the worst case for quantisation: no redundancy, and a router margin below the error, so
 // that single tokens may meet other experts. The bound catches a wrong scale or layout, which costs 0.5 and more.
 TEST_P(Parity, LowPrecisionStaysNear) {
-  if (IsLong()) GTEST_SKIP() << "covered by the other cases of the same architecture";
+  if (IsLong()) return;  // the other cases of the architecture do this
   const Case golden = Read(Folder());
-  const std::pair<const char*, double> bounds[] = {{"bf16", 0.05}, {"q8", 0.08}};
-  for (const auto& [quantize, bound] : bounds) {
-    CompiledModel model(Folder(), quantize);
+  // Measured, worst of 12 cases: bf16 0.046 (a routing flip; else 0.017), q8 0.060. q8 also on another ISA.
+  const std::tuple<const char*, const char*, double> bounds[] = {
+      {"bf16", "cpu:native", 0.1}, {"q8", "cpu:native", 0.1}, {"q8", "cpu:x86-64-v3", 0.1}};
+  for (const auto& [quantize, target, bound] : bounds) {
+    CompiledModel model(Folder(), quantize, target);
     const std::vector<float> logits = model.Prefill(model.AddSequence(), golden.prompt);
     const double error = RelativeError(logits, golden.logits_last);
     RecordProperty(std::string("error_") + quantize, std::to_string(error));
-    EXPECT_LT(error, bound) << quantize;
+    EXPECT_LT(error, bound) << quantize << " " << target;
   }
 }
 
