@@ -13,7 +13,7 @@ import sys
 
 from tokenizers import Tokenizer
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../unit/runtime/text/data"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../unit/runtime/text"))
 import mixed_strings  # noqa: E402
 
 

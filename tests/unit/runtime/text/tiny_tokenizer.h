@@ -19,7 +19,7 @@
 
 namespace fathom {
 
-inline constexpr char kGoldens[] = "tests/unit/runtime/text/data/";
+inline constexpr char kGoldens[] = "tests/unit/runtime/text/";
 
 // A tokenizer together with the bytes it lives in.
 struct TinyTokenizer {
