@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// A parallel sum over memory that no cache holds.
+// A parallel sum over a large piece of memory.
 #include "runtime/tools/bandwidth.h"
 
 #include <sys/mman.h>
@@ -16,6 +16,9 @@ namespace fathom::tools {
 namespace {
 
 constexpr uint64_t kHugePage = 2 << 20;
+constexpr size_t kMinRounds = 3;
+constexpr size_t kMaxRounds = 15;
+constexpr std::chrono::milliseconds kEnough{700};
 
 typedef uint64_t Vector __attribute__((vector_size(64)));
 
@@ -38,7 +41,7 @@ uint64_t Sum(const uint8_t* bytes, uint64_t size) {
 
 }  // namespace
 
-double MeasureReadBandwidth(int threads, uint64_t bytes, int rounds) {
+double MeasureReadBandwidth(int threads, uint64_t bytes) {
   const uint64_t share = std::max<uint64_t>(bytes / static_cast<uint64_t>(threads) / 4096, 1) * 4096;
   const uint64_t size = share * static_cast<uint64_t>(threads);
   void* mapping = ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE,
@@ -50,13 +53,17 @@ double MeasureReadBandwidth(int threads, uint64_t bytes, int rounds) {
 
   using Clock = std::chrono::steady_clock;
   std::vector<double> rates;
-  Clock::time_point start;
+  Clock::time_point first, start;
+  bool done = false;  // written while all threads wait
   std::atomic<uint64_t> sink = 0;  // keeps the sums alive
   auto note = [&]() noexcept {
     const Clock::time_point now = Clock::now();
     if (start != Clock::time_point()) {
       const double seconds = std::chrono::duration<double>(now - start).count();
       rates.push_back(static_cast<double>(size) / seconds);
+      done = rates.size() >= kMaxRounds || (rates.size() >= kMinRounds && now - first > kEnough);
+    } else {
+      first = now;
     }
     start = now;
   };
@@ -64,10 +71,7 @@ double MeasureReadBandwidth(int threads, uint64_t bytes, int rounds) {
   const auto work = [&](int thread) {
     uint8_t* part = memory + share * static_cast<uint64_t>(thread);
     std::memset(part, thread + 1, share);  // touched by the thread that reads it
-    for (int round = 0; round <= rounds; ++round) {
-      barrier.arrive_and_wait();
-      if (round < rounds) sink += Sum(part, share);
-    }
+    for (barrier.arrive_and_wait(); !done; barrier.arrive_and_wait()) sink += Sum(part, share);
   };
   std::vector<std::thread> helpers;
   for (int i = 1; i < threads; ++i) helpers.emplace_back(work, i);

@@ -7,9 +7,9 @@
 
 namespace fathom::tools {
 
-// Bytes per second that `threads` threads read together from huge-page memory of `bytes` bytes (more than
-// the caches hold), the median of `rounds` passes. 0 when the memory cannot be had.
-double MeasureReadBandwidth(int threads, uint64_t bytes, int rounds);
+// Bytes per second that `threads` threads read together from huge-page memory of `bytes` bytes, the
+// median of 3 to 15 passes. 0 when the memory cannot be had.
+double MeasureReadBandwidth(int threads, uint64_t bytes);
 
 }  // namespace fathom::tools
 

@@ -34,12 +34,11 @@ class Bench {
 
   absl::Status Run() {
     FATHOM_ASSIGN_OR_RETURN(traffic_, DecodeTraffic(*model_->program()));
-    // Four times what large last-level caches hold, or a quarter of the memory.
-    const uint64_t memory = model_->device().info().memory_bytes;
-    const uint64_t bytes = std::min<uint64_t>(uint64_t{1} << 30, memory / 4);
-    if (bytes != 0) {
+    // As much memory as the weights take, so that a cache which would hold them helps the yardstick too.
+    const uint64_t bytes = std::clamp<uint64_t>(model_->program()->weights().bytes(), 64 << 20, 1 << 30);
+    if (model_->device().info().memory_bytes != 0) {
       progress_.Show("reading memory");
-      bandwidth_ = MeasureReadBandwidth(model_->device().workers(), bytes, 9);
+      bandwidth_ = MeasureReadBandwidth(model_->device().workers(), bytes);
     }
     int64_t longest = 1;
     for (int64_t depth : flags_.depth) {

@@ -127,6 +127,11 @@ int Main(int argc, char** argv) {
   AddChat(app, &chat_flags, &command);
   AddBench(app, &bench_flags, &command);
   AddFileCommands(app, &inspect_flags, &verify_flags, &devices_json, &command);
+  const auto is_named = [&](const CLI::App* sub) { return sub->check_name(argv[1]); };
+  if (argc >= 2 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
+    std::fprintf(stderr, "fathom: expected a command (see fathom --help), found \"%s\"\n", argv[1]);
+    return 1;
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,10 @@
+# Fails when PROGRAM needs LLVM or is 4 MB or more without its symbols.
+execute_process(COMMAND ${STRIP} -o ${OUT} ${PROGRAM} COMMAND_ERROR_IS_FATAL ANY)
+file(SIZE ${OUT} size)
+if(size GREATER_EQUAL 4000000)
+  message(FATAL_ERROR "${PROGRAM}: expected less than 4000000 bytes stripped, found ${size}")
+endif()
+execute_process(COMMAND ${READELF} -d ${PROGRAM} OUTPUT_VARIABLE needed COMMAND_ERROR_IS_FATAL ANY)
+if(needed MATCHES "libLLVM|libMLIR")
+  message(FATAL_ERROR "${PROGRAM} links LLVM:\n${needed}")
+endif()
