@@ -27,9 +27,9 @@ class Attention {
   void readConfig();
   void packQueries(Val token);
   Val keyWords(Buf page, Val at, Val count);
-  void scores(Val page, Val next, Val rows, Val head);
+  void scores(Val page, Val ahead, Val rows, Val head);
   void softmax(Val rows, Val from, Val head);
-  void values(Val page, Val rows, Val head, Val vec0, int64_t vecs);
+  void values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs);
   void page(Val page, Val head);
   void writePartial(Val token);
 
@@ -99,27 +99,21 @@ Val Attention::keyWords(Buf page, Val at, Val count) {
   return form_.pairs ? v : cache_.decode(v);
 }
 
-void Attention::scores(Val page, Val next, Val rows, Val head) {
+void Attention::scores(Val page, Val ahead, Val rows, Val head) {
   Type elem = form_.pairs ? k_.i32() : cache_.elem(k_);
   Buf keys = k_.view(rows_, page, elem);
   int64_t rowWords = 2 * kvHeads_ * words();
   Val keyAt = k_.z() * words();
-  int64_t headBytes = headDim_ * cache_.elemBytes();
+  Val aheadAt = ahead + k_.z() * (headDim_ * cache_.elemBytes());
+  int64_t elemBytes = form_.pairs ? 4 : cache_.elemBytes();
   k_.forLoop(k_.idx(0), rows, tokenTile_, [&](Val t) {
-    k_.ifThen(head == 0, [&] {
-      for (int64_t i = 0; i < tokenTile_; ++i)
-        for (int64_t b = 0; b < headBytes; b += 64) {
-          Val line = next + (t + i) * cache_.rowBytes + k_.z() * headBytes + b;
-          k_.prefetch(rows_, line, 2);
-          k_.prefetch(rows_, line + kvHeads_ * headBytes, 2);
-        }
-    });
     Vals acc(tokenTile_ * headTile_, k_.zero());
     auto add = [&](Val w, Val count, ArrayRef<Val> in) {
       Vals out(in.begin(), in.end()), q;
       for (int64_t h = 0; h < headTile_; ++h)
         q.push_back(k_.load(query_, (head + h) * paddedWords() + w, kLanes));
       for (int64_t i = 0; i < tokenTile_; ++i) {
+        k_.prefetch(rows_, aheadAt + (t + i) * cache_.rowBytes + w * elemBytes, 2);
         Val key = keyWords(keys, keyAt + (t + i) * rowWords + w, count);
         for (int64_t h = 0; h < headTile_; ++h)
           out[h * tokenTile_ + i] = form_.dot(out[h * tokenTile_ + i], key, q[h]);
@@ -174,7 +168,7 @@ void Attention::softmax(Val rows, Val from, Val head) {
 
 // Adds the page's tokens to `vecs` vectors of u of a tile of heads. Rows past the last may hold
 // anything: the last one takes their place, with probability 0.
-void Attention::values(Val page, Val rows, Val head, Val vec0, int64_t vecs) {
+void Attention::values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs) {
   int64_t width = 2 * kvHeads_ * headDim_;
   Buf data = k_.view(rows_, page, cache_.elem(k_));
   Val valueAt = (k_.z() + kvHeads_) * headDim_ + vec0 * kLanes;
@@ -186,6 +180,9 @@ void Attention::values(Val page, Val rows, Val head, Val vec0, int64_t vecs) {
   acc = k_.forLoop(k_.idx(0), rows, form_.per(), acc, [&](Val t, ArrayRef<Val> in) {
     Vals out(in.begin(), in.end()), row;
     Val from = valueAt + t * width;
+    for (int64_t i = 0; i < form_.per(); ++i)
+      for (int64_t b = 0; b < kLanes * vecs * cache_.elemBytes(); b += 64)
+        k_.prefetch(rows_, ahead + (from + i * width) * cache_.elemBytes() + b, 2);
     if (form_.pairs) {
       Val second = valueAt + min(t + 1, rows - 1) * width;
       for (int64_t j = 0; j < vecs; ++j) {
@@ -214,13 +211,15 @@ void Attention::page(Val page, Val head) {
   Val at = cache_.pageAt(k_, pageTable_, tableAt_, page);
   Val next = page + 1;
   next = select(next < pageEnd_, next, page);
-  scores(at, cache_.pageAt(k_, pageTable_, tableAt_, next), rows, head);
+  // Only the first tile of heads asks for the next page; the others find this one in the cache.
+  Val ahead = select(head == 0, cache_.pageAt(k_, pageTable_, tableAt_, next), at);
+  scores(at, ahead, rows, head);
   softmax(rows, first_ - row0, head);
   int64_t together = std::min((k_.registers() >= 32 ? 16 : 4) / headTile_, vectors());
   int64_t whole = vectors() / together * together;
   k_.forLoop(k_.idx(0), k_.idx(whole), together,
-             [&](Val v) { values(at, rows, head, v, together); });
-  if (whole < vectors()) values(at, rows, head, k_.idx(whole), vectors() - whole);
+             [&](Val v) { values(at, ahead, rows, head, v, together); });
+  if (whole < vectors()) values(at, ahead, rows, head, k_.idx(whole), vectors() - whole);
 }
 
 void Attention::writePartial(Val token) {
