@@ -24,6 +24,11 @@ class Keys {
 
   absl::Status RequiredInt(const char* name, int64_t* value) const {
     FATHOM_ASSIGN_OR_RETURN(*value, metadata_.Int(Key(name)));
+    // Larger ones mean nothing here, and sums of two of these cannot overflow.
+    constexpr int64_t kLimit = int64_t{1} << 53;
+    if (*value > kLimit || *value < -kLimit) {
+      return InputError(Where(name), "value", "an integer of at most 53 bits", *value);
+    }
     return absl::OkStatus();
   }
   absl::Status Int(const char* name, int64_t* value) const {

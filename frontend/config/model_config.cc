@@ -77,7 +77,8 @@ void CheckAttention(const ModelConfig& c, Checker* check) {
   }
   check->Range("head_dim", c.head_dim, 2, kMaxHeadDim);
   check->Check("head_dim", c.head_dim % 2 == 0, "an even number", absl::StrCat(c.head_dim));
-  if (c.qk_norm == QkNorm::kFullWidth) {
+  // The product below fits only where the ranges hold.
+  if (check->status().ok() && c.qk_norm == QkNorm::kFullWidth) {
     check->Check("head_dim", c.head_dim * c.num_attention_heads == c.hidden_size,
                  absl::StrCat("hidden_size / num_attention_heads of ", c.hidden_size, " / ",
                               c.num_attention_heads),
@@ -105,6 +106,7 @@ void CheckExperts(const ModelConfig& c, Checker* check) {
                absl::StrCat("a divisor of n_routed_experts ", c.n_routed_experts),
                absl::StrCat(c.n_group));
   check->Range("topk_group", c.topk_group, 1, c.n_group);
+  if (!check->status().ok()) return;
   const int64_t per_group = c.n_routed_experts / c.n_group;
   check->Check("num_experts_per_tok", c.num_experts_per_tok <= c.topk_group * per_group,
                absl::StrCat("at most ", c.topk_group * per_group, " (topk_group ", c.topk_group,

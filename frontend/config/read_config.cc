@@ -49,9 +49,12 @@ class Fields {
   }
 
   static absl::Status AsInt(const Json& json, const std::string& where, int64_t* value) {
+    // Larger ones mean nothing here, and sums of two of these cannot overflow.
+    constexpr int64_t kLimit = int64_t{1} << 53;
     if (!json.is_number_integer() ||
-        (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t{1} << 62)) {
-      return InputError(where, "value", "an integer", DescribeJson(json));
+        (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t{kLimit}) ||
+        json.get<int64_t>() < -kLimit) {
+      return InputError(where, "value", "an integer of at most 53 bits", DescribeJson(json));
     }
     *value = json.get<int64_t>();
     return absl::OkStatus();

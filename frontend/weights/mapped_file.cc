@@ -62,7 +62,7 @@ absl::StatusOr<std::unique_ptr<MappedFile>> MappedFile::Open(const std::string& 
     return InputError(path, absl::StrCat("cannot be mapped: ", reason));
   }
   return std::unique_ptr<MappedFile>(
-      new MappedFile(path, fd, static_cast<const uint8_t*>(data), size));
+      new MappedFile(path, fd, static_cast<const uint8_t*>(data), size, st.st_mtim));
 }
 
 MappedFile::~MappedFile() {
@@ -75,6 +75,9 @@ absl::Status MappedFile::CheckUnchanged() const {
   if (fstat(fd_, &st) != 0 || static_cast<uint64_t>(st.st_size) < size_) {
     return InputError(path_, "the file became shorter while it was being read",
                       absl::StrCat(size_, " bytes"), absl::StrCat(st.st_size, " bytes"));
+  }
+  if (st.st_mtim.tv_sec != modified_.tv_sec || st.st_mtim.tv_nsec != modified_.tv_nsec) {
+    return InputError(path_, "the file was written to while it was being read");
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,8 @@
 #ifndef FATHOM_FRONTEND_WEIGHTS_MAPPED_FILE_H_
 #define FATHOM_FRONTEND_WEIGHTS_MAPPED_FILE_H_
 
+#include <time.h>
+
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -28,8 +30,8 @@ class MappedFile {
   uint64_t size() const { return size_; }
   absl::Span<const uint8_t> bytes() const { return {data_, size_}; }
 
-  // An error when the file is now shorter than when it was mapped: touching the pages behind its
-  // end would end the process. A caller asks before each large read.
+  // An error when the file was cut or written to since it was mapped: touching pages behind its new
+  // end would end the process, and new content was never verified. A caller asks before each read.
   absl::Status CheckUnchanged() const;
 
   // Tells the kernel that the range is about to be read, or is done with. Both are hints on whole
@@ -38,13 +40,14 @@ class MappedFile {
   void Drop(uint64_t offset, uint64_t length) const;
 
  private:
-  MappedFile(std::string path, int fd, const uint8_t* data, uint64_t size)
-      : path_(std::move(path)), fd_(fd), data_(data), size_(size) {}
+  MappedFile(std::string path, int fd, const uint8_t* data, uint64_t size, const timespec& modified)
+      : path_(std::move(path)), fd_(fd), data_(data), size_(size), modified_(modified) {}
 
   std::string path_;
   int fd_;
   const uint8_t* data_;
   uint64_t size_;
+  timespec modified_;
 };
 
 }  // namespace fathom

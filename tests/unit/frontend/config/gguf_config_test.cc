@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // GGUF files as models: keys to config, tensors under published names, undone conversions.
+#include <limits>
 #include <map>
 #include <numeric>
 
@@ -385,6 +386,10 @@ TEST(GgufModel, Faults) {
     return open(changed, LlamaTensors());
   };
   ExpectError(with("llama.block_count", 1000000), kInvalid, {"num_hidden_layers", "1000000"});
+  Keys large = LlamaKeys();
+  large["llama.block_count"] = GgufString("llama.block_count") + Bytes<uint32_t>(11) +
+                               Bytes(std::numeric_limits<int64_t>::min());
+  ExpectError(open(large, LlamaTensors()), kInvalid, {"llama.block_count", "53 bits"});
   ExpectError(with("llama.attention.head_count", 0), kInvalid, {"head_count", "found 0"});
   ExpectError(with("llama.attention.head_count", "x"), kInvalid,
               {"head_count", "integer", "\"x\""});

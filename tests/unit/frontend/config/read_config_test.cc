@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // config.json: published files, spellings and defaults, variants refused, values that are wrong.
+#include <limits>
+
 #include "frontend/config/model_config.h"
 #include "tests/unit/frontend/config/config_texts.h"
 #include "tests/unit/frontend/weights/test_files.h"
@@ -193,6 +195,12 @@ TEST(ReadConfig, BadValues) {
       {"llama", {{"hidden_size", nullptr}}, kInvalid, {"hidden_size", "found null"}},
       {"llama", {{"hidden_size", {1}}}, kInvalid, {"hidden_size", "an array"}},
       {"llama", {{"hidden_size", ~uint64_t{0}}}, kInvalid, {"hidden_size", "an integer"}},
+      {"llama",
+       {{"hidden_size", std::numeric_limits<int64_t>::min()}},
+       kInvalid,
+       {"hidden_size", "53 bits"}},
+      {"olmoe", {{"head_dim", int64_t{1} << 53}}, kInvalid, {"head_dim", "9007199254740992"}},
+      {"deepseek_v3", {{"topk_group", int64_t{1} << 53}}, kInvalid, {"topk_group", "1 to 4"}},
       {"llama", {{"hidden_size", 0}, {"head_dim", 8}}, kInvalid, {"hidden_size", "found 0"}},
       {"llama", {{"hidden_size", -32}, {"head_dim", 8}}, kInvalid, {"hidden_size", "found -32"}},
       {"llama", {{"vocab_size", 0}}, kInvalid, {"vocab_size", "found 0"}},

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The safetensors reader: values, fp8 block scales, shards, and every way a file can lie.
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
+
+#include <chrono>
 
 #include "frontend/weights/checkpoint.h"
 #include "tests/unit/frontend/weights/test_files.h"
@@ -390,6 +390,20 @@ TEST(Safetensors, FileCutWhileOpen) {
   float out[2];
   ExpectError((*checkpoint)->ReadRows((*checkpoint)->tensors()[0], 0, 1, out), kInvalid,
               {"c.safetensors", "shorter", "10 bytes"});
+}
+
+TEST(Safetensors, FileWrittenToWhileOpen) {
+  const TempDir dir;
+  const std::string content = Safetensors(
+      R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", BytesOf<float>({1, 2}));
+  const std::string path = dir.Write("c.safetensors", content);
+  const auto checkpoint = Checkpoint::Open(path);
+  ASSERT_TRUE(checkpoint.ok());
+  std::filesystem::last_write_time(
+      path, std::filesystem::file_time_type::clock::now() + std::chrono::seconds(2));
+  float out[2];
+  ExpectError((*checkpoint)->ReadRows((*checkpoint)->tensors()[0], 0, 1, out), kInvalid,
+              {"c.safetensors", "written to"});
 }
 
 }  // namespace
