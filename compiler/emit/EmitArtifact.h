@@ -28,8 +28,9 @@ struct EmitOptions {
 };
 
 /// Writes `module` (after the schedule phase) to options.output. Weights are read from `weights`, encoded
-/// and written a few megabytes at a time. The same inputs give the same bytes. Errors in the module are
-/// diagnostics plus kInternal; those of the checkpoint or the output come back as they are.
+/// and written a few megabytes at a time. The same inputs give the same bytes. A weight expression that does not fit
+/// the checkpoint is a diagnostic plus kInvalidArgument; errors of the checkpoint or the output come back as
+/// they are.
 absl::Status emitArtifact(mlir::ModuleOp module, const Checkpoint& weights, const EmitOptions& options);
 
 }  // namespace emit

@@ -75,7 +75,7 @@ absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const 
   std::vector<std::unique_ptr<quantize::WeightSource>> sources;
   for (int i = 0; i < std::max(1, options.threads); ++i) {
     auto source = quantize::makeWeightSource(op.getYielded(), weights);
-    if (failed(source)) return absl::InternalError(absl::StrCat("weight ", op.getSymName().str(), " has no reader"));
+    if (failed(source)) return absl::InvalidArgumentError(absl::StrCat("weight '", op.getSymName().str(), "' cannot be read (see above)"));
     sources.push_back(std::move(*source));
   }
   std::vector<uint64_t> shape(op.getTensorType().getShape().begin(), op.getTensorType().getShape().end());

@@ -182,7 +182,8 @@ absl::Status Compilation::writeModule(const std::string& path) {
   std::error_code error;
   llvm::raw_fd_ostream file(path, error);
   if (error) return absl::InvalidArgumentError(absl::StrCat(path, ": cannot be written: ", error.message()));
-  module->print(file);
+  // Locations carry the labels of the dispatches, so that a compilation that starts here has them too.
+  module->print(file, OpPrintingFlags().enableDebugInfo());
   file << "\n";
   file.close();
   if (file.has_error()) {

@@ -199,6 +199,10 @@ Result makeParam(graph::ParamOp op, const Checkpoint& checkpoint) {
     const StringRef text = cast<StringAttr>(name).getValue();
     const TensorInfo* info = checkpoint.Find({text.data(), text.size()});
     if (!info) return op.emitOpError("the checkpoint has no tensor '") << text << "'";
+    // A dump may have been edited, or name another checkpoint: its shapes are not to be trusted.
+    const size_t stacked = op.getNames().size() > 1 ? 1 : 0;
+    if (!std::equal(info->shape.begin(), info->shape.end(), shape.begin() + stacked, shape.end()))
+      return op.emitOpError("tensor '") << text << "' has another shape in the checkpoint than in its type";
     pieces.push_back(info);
   }
   return Result(std::make_unique<ParamSource>(shape, std::move(pieces), checkpoint));

@@ -31,7 +31,7 @@ ALLOWED = {
     "compiler/pipeline/": ["dialects/", "compiler/", "frontend/", "models/", SCHEMA, BASE],
     "compiler/tools/": ["dialects/", "compiler/", "frontend/", "models/", BASE],
     "frontend/weights/": [BASE],
-    "frontend/config/": [BASE, "frontend/weights/"],
+    "frontend/config/": [BASE, "frontend/weights/", "frontend/tokenizer/"],
     "frontend/tokenizer/": [BASE, SCHEMA, "frontend/weights/"],
     "frontend/builder/": [BASE, "dialects/", "frontend/"],
     "models/reference/": [],

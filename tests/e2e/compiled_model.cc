@@ -33,11 +33,12 @@ std::vector<float> Row(const fathom_logits& logits, size_t row) {
 
 }  // namespace
 
-int RunCompiler(const std::vector<std::string>& arguments, std::string* errors) {
+int RunCompiler(const std::vector<std::string>& arguments, std::string* errors,
+                const std::string& before) {
   const std::string log = TemporaryPath(".log");
-  std::string command = FATHOM_COMPILE_PROGRAM;
+  std::string command = before + " " + FATHOM_COMPILE_PROGRAM;
   for (const std::string& argument : arguments) command += " '" + argument + "'";
-  command += " >'" + log + "' 2>&1";
+  command = "{ " + command + "; } >'" + log + "' 2>&1";
   const int status = std::system(command.c_str());
   std::ifstream file(log);
   std::stringstream text;

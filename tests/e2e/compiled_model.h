@@ -12,7 +12,9 @@
 namespace fathom::e2e {
 
 // Runs bin/fathom-compile with `arguments`; returns its exit code. *errors, if given, gets what it printed.
-int RunCompiler(const std::vector<std::string>& arguments, std::string* errors = nullptr);
+// `before` is shell text that runs first, such as a limit.
+int RunCompiler(const std::vector<std::string>& arguments, std::string* errors = nullptr,
+                const std::string& before = "");
 
 // An open model and one session. Every failure throws std::runtime_error with the library's message.
 class CompiledModel {
