@@ -175,13 +175,14 @@ absl::Status ReadTemplates(const std::string& dir, const Node& config, Tokenizer
   FATHOM_ASSIGN_OR_RETURN(const std::optional<std::string> file,
                           ReadTextFile(dir + "/chat_template.jinja"));
   if (file) found["default"] = *file;
+  // Stepped by hand: the range-for of a directory throws.
   std::error_code error;
-  for (const auto& entry :
-       std::filesystem::directory_iterator(dir + "/additional_chat_templates", error)) {
-    if (entry.path().extension() != ".jinja") continue;
-    FATHOM_ASSIGN_OR_RETURN(const std::optional<std::string> text,
-                            ReadTextFile(entry.path().string()));
-    if (text) found[entry.path().stem().string()] = *text;
+  std::filesystem::directory_iterator entry(dir + "/additional_chat_templates", error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    const std::filesystem::path path = entry->path();
+    if (path.extension() != ".jinja") continue;
+    FATHOM_ASSIGN_OR_RETURN(const std::optional<std::string> text, ReadTextFile(path.string()));
+    if (text) found[path.stem().string()] = *text;
   }
   if (const auto it = found.find("default"); it != found.end()) {
     def->chat_templates.push_back({it->first, it->second});

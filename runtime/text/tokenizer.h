@@ -59,7 +59,7 @@ class Tokenizer {
   // The bytes of a token, not always UTF-8 by themselves; none for an id outside the vocabulary or
   // a hole.
   std::optional<std::string_view> IdToToken(int32_t id) const;
-  // A token that only the template or the model itself makes: its text is not meant for the user.
+  // Whether the checkpoint calls the token special: its text is not meant for the user.
   bool IsSpecial(int32_t id) const;
 
   std::optional<int32_t> bos_id() const;

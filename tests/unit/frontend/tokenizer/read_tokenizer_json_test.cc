@@ -216,6 +216,13 @@ TEST_F(ReadTokenizerJsonTest, ChatTemplatesFromConfigAndFiles) {
   def = Read();
   ASSERT_TRUE(def.ok()) << def.status();
   EXPECT_EQ(def->chat_templates[0].source, "file");
+  std::filesystem::create_directory(dir_ / "additional_chat_templates");
+  Write("additional_chat_templates/rag.jinja", "extra");
+  Write("additional_chat_templates/notes.txt", "no template");
+  def = Read();
+  ASSERT_TRUE(def.ok()) << def.status();
+  ASSERT_EQ(def->chat_templates.size(), 3u);
+  EXPECT_EQ(def->chat_templates[1].name, "rag");
   Write("tokenizer_config.json", R"({"chat_template": 5})");
   EXPECT_THAT(
       Error(),
