@@ -101,9 +101,9 @@ int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr conf
   if (rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent || !enc) return 1;
   WeightLayout layout(*enc, rows, cols);
   int64_t bytes = layout.tileBytes * (word("epilogue") == "swiglu" ? 2 : 1);
-  // 96 KB stream in about as long as 30 times what handing out a workgroup costs, and stay in any L2
-  // beside the activations. Not fewer than 32 workgroups while a pair of tiles each allows it.
-  constexpr int64_t kBytes = 96 << 10, kWorkgroups = 32;
+  // 256 KB are long enough for a stream to get going and stay in the L2 beside the activations. Not fewer
+  // than 32 workgroups while a pair of tiles each allows it.
+  constexpr int64_t kBytes = 256 << 10, kWorkgroups = 32;
   int64_t tiles = std::min(kBytes / bytes, layout.tiles / kWorkgroups);
   return std::clamp<int64_t>(tiles / 2 * 2, 2, std::max<int64_t>(2, roundUp(layout.tiles, 2)));
 }

@@ -74,7 +74,8 @@ llvm::StringRef TargetProfile::activationFor(llvm::StringRef encoding) const {
 
 llvm::json::Value TargetProfile::toJson() const {
   llvm::json::Object object{{"name", name}, {"driver", driver}, {"triple", triple},
-                            {"cpu", cpu},   {"tune", tune},     {"features", features}};
+                            {"cpu", cpu},   {"tune", tune},     {"features", features},
+                            {"prefetch_bytes", prefetchBytes}};
   if (measured)
     object["measured"] = llvm::json::Object{{"read_gbps", measured->readGBps},
                                             {"int8_gops", measured->int8Gops},
@@ -88,7 +89,8 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
   const llvm::json::Object* object = json.getAsObject();
   if (!object) return llvm::createStringError(where + ": expected an object");
   if (llvm::Error error = refuseUnknown(
-          *object, where, {"name", "driver", "triple", "cpu", "tune", "features", "measured"}))
+          *object, where,
+          {"name", "driver", "triple", "cpu", "tune", "features", "prefetch_bytes", "measured"}))
     return error;
 
   TargetProfile profile;
@@ -115,6 +117,12 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
   }
   profile.setFeatures(std::move(names));
 
+  if (const llvm::json::Value* value = object->get("prefetch_bytes")) {
+    std::optional<int64_t> bytes = value->getAsInteger();
+    if (!bytes || *bytes < 0 || *bytes > (1 << 20))
+      return fieldError(where, "prefetch_bytes", "an integer in [0, 1048576]");
+    profile.prefetchBytes = *bytes;
+  }
   if (const llvm::json::Value* value = object->get("measured")) {
     const llvm::json::Object* rates = value->getAsObject();
     if (!rates) return fieldError(where, "measured", "an object");

@@ -104,6 +104,10 @@ llvm::Expected<TargetProfile> hostProfile() {
   }
   profile.name = "cpu:native";
   profile.tune = llvm::sys::getHostCPUName().str();
+  // Measured: see the profile's comment. AMD's names in LLVM are znver, bdver, btver, amdfam and k8.
+  llvm::StringRef name = profile.tune;
+  bool amd = name.contains("ver") || name.starts_with("amdfam") || name.starts_with("k8");
+  if (triple.isX86() && !amd) profile.prefetchBytes = 2304;
   return profile;
 }
 

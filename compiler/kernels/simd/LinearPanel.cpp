@@ -22,9 +22,10 @@ LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef
   return c;
 }
 
-// The loops, outermost first: groups of tiles, so that weights come from memory once and stay in the
-// cache for the tokens behind the first; then tokens, many rows at a time; the rest 4, 2, 1 at a time
-// and tile by tile, which with a single token is one sequential stream through the panel.
+// The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the panel's
+// weights; groups of tiles, so that weights come from memory once and from the cache for the tokens behind
+// the first; then tokens, many rows at a time. The rest of the tokens goes 4, 2, 1 at a time and tile by
+// tile, which with a single token is one sequential stream through the panel.
 void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
                        llvm::function_ref<Row(Val)> at) const {
   LinearTile tile(k, config.enc, config.act, config.cols);
@@ -34,27 +35,33 @@ void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
   int64_t allTiles = ceilDiv(config.rows, kTileRows);
   Val first = panel * config.panelTiles;
   Val last = min(first + config.panelTiles, k.idx(allTiles));
-  Val wholeEnd = end - (end - begin) % many;
-  Val rest = end - wholeEnd;
 
   auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles) {
     llvm::SmallVector<Row, 8> places;
     for (int64_t m = 0; m < rows; ++m) places.push_back(at(p + m));
     emitBlock(k, tile, places, tiles);
   };
-  k.forLoop(first, last, group, [&](Val t) {
-    Vals tiles{t};
-    // An odd last tile is computed twice, to the same values.
-    for (int64_t j = 1; j < group; ++j) tiles.push_back(min(t + j, last - 1));
-    k.forLoop(begin, wholeEnd, many, [&](Val p) { block(p, many, tiles); });
-    k.ifThen(rest > 0, [&] {
-      k.forLoop(t, min(t + group, last), 1, [&](Val single) {
-        for (int64_t rows : {4, 2, 1}) {
-          if (rows >= many) continue;
-          // The bits of `rest` (at most 7) say which blocks it is made of, the larger before.
-          Val bits = rest / (2 * rows) * (2 * rows);
-          k.ifThen((rest & rows) != 0, [&] { block(wholeEnd + bits, rows, {single}); });
-        }
+  // Every chunk but the last is a multiple of `many`.
+  constexpr int64_t kChunkBytes = 256 << 10;
+  int64_t chunk = std::max<int64_t>(1, kChunkBytes / config.actStride / many) * many;
+  k.forLoop(begin, end, chunk, [&](Val from) {
+    Val to = min(from + chunk, end);
+    Val wholeEnd = to - (to - from) % many;
+    Val rest = to - wholeEnd;
+    k.forLoop(first, last, group, [&](Val t) {
+      Vals tiles{t};
+      // An odd last tile is computed twice, to the same values.
+      for (int64_t j = 1; j < group; ++j) tiles.push_back(min(t + j, last - 1));
+      k.forLoop(from, wholeEnd, many, [&](Val p) { block(p, many, tiles); });
+      k.ifThen(rest > 0, [&] {
+        k.forLoop(t, min(t + group, last), 1, [&](Val single) {
+          for (int64_t rows : {4, 2, 1}) {
+            if (rows >= many) continue;
+            // The bits of `rest` (at most 7) say which blocks it is made of, the larger before.
+            Val bits = rest / (2 * rows) * (2 * rows);
+            k.ifThen((rest & rows) != 0, [&] { block(wholeEnd + bits, rows, {single}); });
+          }
+        });
       });
     });
   });

@@ -7,44 +7,54 @@ namespace {
 
 constexpr int64_t kWords = kGroup / 4;  // 32-bit words of a group of 8-bit activations
 
-// Sum over a group of u8 weights times s8 activations, in i16 as far as it fits, plus `bias`.
-Val dotGroup(Val bias, Enc enc, llvm::ArrayRef<Val> weights, llvm::ArrayRef<Val> acts) {
-  KernelBuilder& k = bias.k();
-  const TargetProfile& profile = k.profile();
-  if (enc == Enc::q4 && profile.avx2 && !profile.vnni) {
+// The integer sum over a group of u8 weights times s8 activations, word by word.
+class GroupSum {
+ public:
+  GroupSum(Enc enc, Val bias) : k_(bias.k()), enc_(enc), bias_(bias) {
+    const TargetProfile& profile = k_.profile();
     // pmaddubsw of nibbles: at most 8 words x 2 products x 15 x 127 = 30480, so that the group's sum
     // stays in 16 bits and is widened once.
-    Val sum;
-    for (auto [w, x] : llvm::zip_equal(weights, acts)) {
-      Val pairs;
-      if (profile.avx512) {
-        pairs = k.intrinsic("llvm.x86.avx512.pmaddubs.w.512", k.vec(k.i16(), 32), {w, x});
-      } else {
-        auto half = [&](int64_t i) {
-          return k.intrinsic("llvm.x86.avx2.pmadd.ub.sw", k.vec(k.i16(), 16),
-                             {slice(w, 32 * i, 32), slice(x, 32 * i, 32)});
-        };
-        pairs = concat(half(0), half(1));
-      }
-      sum = sum ? sum + pairs : pairs;
-    }
-    Val ones = number(sum, 1), wide;
-    if (profile.avx512) {
-      wide = k.intrinsic("llvm.x86.avx512.pmaddw.d.512", k.vec(k.i32(), 16), {sum, ones});
-    } else {
-      auto half = [&](int64_t i) {
-        return k.intrinsic("llvm.x86.avx2.pmadd.wd", k.vec(k.i32(), 8),
-                           {slice(sum, 16 * i, 16), slice(ones, 16 * i, 16)});
-      };
-      wide = concat(half(0), half(1));
-    }
-    return wide + bias;
+    in16Bits_ = enc == Enc::q4 && profile.avx2 && !profile.vnni;
+    // sdot takes signed weights: without the offset there is nothing to correct.
+    flipped_ = enc == Enc::q8 && profile.dotprod;
+    if (!in16Bits_) sum_ = flipped_ ? number(bias, 0) : bias;
   }
-  Val sum = bias;
-  for (auto [w, x] : llvm::zip_equal(weights, acts))
-    sum = enc == Enc::q4 ? dotU7S8(sum, w, x) : dotU8S8(sum, w, x);
-  return sum;
-}
+
+  void add(Val w, Val x) {
+    if (in16Bits_) {
+      Val pairs = k_.profile().avx512
+                      ? k_.intrinsic("llvm.x86.avx512.pmaddubs.w.512", k_.vec(k_.i16(), 32), {w, x})
+                      : concat(half("llvm.x86.avx2.pmadd.ub.sw", k_.vec(k_.i16(), 16), w, x, 0),
+                               half("llvm.x86.avx2.pmadd.ub.sw", k_.vec(k_.i16(), 16), w, x, 1));
+      sum_ = sum_ ? sum_ + pairs : pairs;
+    } else if (flipped_) {
+      sum_ = dotU7S8(sum_, w ^ -128, x);
+    } else {
+      sum_ = enc_ == Enc::q4 ? dotU7S8(sum_, w, x) : dotU8S8(sum_, w, x);
+    }
+  }
+
+  Val total() {
+    if (!in16Bits_) return sum_;
+    Val ones = number(sum_, 1);
+    Val wide = k_.profile().avx512
+                   ? k_.intrinsic("llvm.x86.avx512.pmaddw.d.512", k_.vec(k_.i32()), {sum_, ones})
+                   : concat(half("llvm.x86.avx2.pmadd.wd", k_.vec(k_.i32(), 8), sum_, ones, 0),
+                            half("llvm.x86.avx2.pmadd.wd", k_.vec(k_.i32(), 8), sum_, ones, 1));
+    return wide + bias_;
+  }
+
+ private:
+  Val half(llvm::StringRef name, mlir::Type type, Val a, Val b, int64_t which) {
+    int64_t lanes = a.lanes() / 2;
+    return k_.intrinsic(name, type, {slice(a, lanes * which, lanes), slice(b, lanes * which, lanes)});
+  }
+
+  KernelBuilder& k_;
+  Enc enc_;
+  Val bias_, sum_;
+  bool in16Bits_, flipped_;
+};
 
 }  // namespace
 
@@ -103,9 +113,11 @@ Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> 
   }
   if (act_ == Act::i8)
     return overSteps(layout_.steps, 1, acc, [&](Val i, Vals& a) {
+      prefetch(o, i);
       for (int64_t g = 0; g < 2; ++g) groupI8(o, i, g, a);
     });
   acc = overSteps(cols_ / kSuperblock, 1, acc, [&](Val i, Vals& a) {
+    prefetch(o, i);
     for (int64_t g = 0; g < 2; ++g) groupF32(o, i, g, kGroup, a);
   });
   // What lies behind a float32 row is unspecified: the last superblock reads its own columns only.
@@ -115,7 +127,17 @@ Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> 
   return acc;
 }
 
+// With few rows a tile is one stream from memory; with many it comes from the cache after the first.
+void LinearTile::prefetch(const Operands& o, Val step) {
+  int64_t ahead = k_.profile().prefetchBytes;
+  if (!ahead || static_cast<int64_t>(o.rows.size()) >= manyRows_) return;
+  for (const Weight& tile : o.tiles)
+    for (int64_t at = 0; at < layout_.stepBytes; at += 64)
+      k_.prefetch(tile.buf, tile.at + step * layout_.stepBytes + (ahead + at));
+}
+
 void LinearTile::stepF32(const Operands& o, Val step, Vals& acc) {
+  prefetch(o, step);
   Vals w;
   for (const Weight& tile : o.tiles)
     w.push_back(k_.load(k_.view(tile.buf, tile.at, k_.f32()), step * kTileRows, kTileRows));
@@ -129,6 +151,7 @@ void LinearTile::stepF32(const Operands& o, Val step, Vals& acc) {
 }
 
 void LinearTile::stepBf16(const Operands& o, Val step, Vals& acc) {
+  prefetch(o, step);
   Vals w;
   for (const Weight& tile : o.tiles)
     w.push_back(k_.load(k_.view(tile.buf, tile.at, k_.i32()), step * kTileRows, kTileRows));
@@ -143,6 +166,7 @@ void LinearTile::stepBf16(const Operands& o, Val step, Vals& acc) {
 
 // bf16 weights, float32 activations: `columns` (1 or 2) of the pair.
 void LinearTile::stepWidened(const Operands& o, Val step, int64_t columns, Vals& acc) {
+  prefetch(o, step);
   Vals pairs;
   for (const Weight& tile : o.tiles)
     pairs.push_back(k_.load(k_.view(tile.buf, tile.at, k_.i32()), step * kTileRows, kTileRows));
@@ -174,42 +198,47 @@ void LinearTile::groupI8(const Operands& o, Val step, int64_t group, Vals& acc) 
   size_t tiles = o.tiles.size(), rows = o.rows.size();
   int64_t padded = roundUp(cols_, kSuperblock);
   Val index = step * 2 + group;  // of the group in the record's scales and biases
-  // weights[j] and acts[m] are the operands word by word; nothing keeps them all in registers, LLVM loads
-  // activations as broadcast operands and unpacks a word of weights when it is needed.
-  std::vector<Vals> weights(tiles), acts(rows);
-  for (int64_t word = 0; word < kWords; ++word) {
-    for (size_t j = 0; j < tiles; ++j) {
-      bool nibbles = layout_.enc == Enc::q4;
-      Val v = line(o.tiles[j], step, group, k_.idx(nibbles ? word % 4 : word));
-      weights[j].push_back(!nibbles ? v : word < 4 ? v & 15 : shr(v, 4));
-    }
-    for (size_t m = 0; m < rows; ++m) {
-      Buf words = k_.view(o.act, o.rows[m], k_.i32());
-      Val x = k_.load(words, step * (kSuperblock / 4) + (kWords * group + word));
-      acts[m].push_back(bitcast(splat(x), k_.i8()));
-    }
-  }
-  Vals scale;
-  for (const Weight& tile : o.tiles) scale.push_back(scales(tile, step, group));
-  bool flipped = layout_.enc == Enc::q8 && k_.profile().dotprod;
+  std::vector<GroupSum> sums;
   for (size_t m = 0; m < rows; ++m) {
-    Buf factors = k_.view(o.act, o.rows[m] + padded, k_.f32());
-    Val actScale = splat(k_.load(factors, index));
     Buf biases = k_.view(o.act, o.rows[m] + (padded + padded / kGroup * 4), k_.i32());
     Val bias = splat(k_.load(biases, index));
     // bias = -8 sum(q): what the nibbles' offset of 8 adds; the bytes' offset is 128 = 16 x 8.
     if (layout_.enc == Enc::q8) bias = shl(bias, 4);
+    for (size_t j = 0; j < tiles; ++j) sums.emplace_back(layout_.enc, bias);
+  }
+  // Word by word, so that the operands alive beside the sums are one word of each tile.
+  auto addWord = [&](int64_t word, const Vals& w) {
+    for (size_t m = 0; m < rows; ++m) {
+      Buf words = k_.view(o.act, o.rows[m], k_.i32());
+      Val x = k_.load(words, step * (kSuperblock / 4) + (kWords * group + word));
+      x = bitcast(splat(x), k_.i8());
+      for (size_t j = 0; j < tiles; ++j) sums[m * tiles + j].add(w[j], x);
+    }
+  };
+  bool nibbles = layout_.enc == Enc::q4;
+  for (int64_t at = 0; at < (nibbles ? kWords / 2 : kWords); ++at) {
+    Vals w;
+    for (const Weight& tile : o.tiles) w.push_back(line(tile, step, group, k_.idx(at)));
+    if (!nibbles) {
+      addWord(at, w);
+      continue;
+    }
+    Vals low, high;
+    for (Val v : w) {
+      low.push_back(v & 15);
+      high.push_back(shr(v, 4));
+    }
+    addWord(at, low);
+    addWord(at + kWords / 2, high);
+  }
+  Vals scale;
+  for (const Weight& tile : o.tiles) scale.push_back(scales(tile, step, group));
+  for (size_t m = 0; m < rows; ++m) {
+    Buf factors = k_.view(o.act, o.rows[m] + padded, k_.f32());
+    Val actScale = splat(k_.load(factors, index));
     for (size_t j = 0; j < tiles; ++j) {
-      Val dot;
-      if (flipped) {
-        // sdot takes signed weights: without the offset there is nothing to correct.
-        dot = number(bias, 0);
-        for (auto [w, x] : llvm::zip_equal(weights[j], acts[m])) dot = dotU7S8(dot, w ^ -128, x);
-      } else {
-        dot = dotGroup(bias, layout_.enc, weights[j], acts[m]);
-      }
       Val& a = acc[m * tiles + j];
-      a = fma(toFloat(dot), scale[j] * actScale, a);
+      a = fma(toFloat(sums[m * tiles + j].total()), scale[j] * actScale, a);
     }
   }
 }

@@ -48,6 +48,7 @@ class LinearTile {
   // body(i, acc) for i in [0, steps), `unroll` of them in a loop iteration.
   Vals overSteps(int64_t steps, int64_t unroll, Vals acc,
                  llvm::function_ref<void(Val i, Vals& acc)> body);
+  void prefetch(const Operands& o, Val step);
   void stepF32(const Operands& o, Val step, Vals& acc);
   void stepBf16(const Operands& o, Val step, Vals& acc);
   void stepWidened(const Operands& o, Val step, int64_t columns, Vals& acc);

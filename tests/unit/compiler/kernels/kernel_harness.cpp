@@ -7,13 +7,16 @@
 #include <unistd.h>
 
 #include <cmath>
+#include <map>
 
 #include "compiler/kernels/Kernels.h"
 #include "compiler/target/Target.h"
 #include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tests/unit/compiler/kernels/emulator.h"
 
 namespace fathom::testing {
 namespace {
@@ -32,6 +35,11 @@ mlir::MLIRContext& context() {
   return *made;
 }
 
+std::map<const void*, size_t>& guarded() {
+  static std::map<const void*, size_t> sizes;
+  return sizes;
+}
+
 mlir::DictionaryAttr parseConfig(const std::string& text) {
   auto attr = llvm::dyn_cast_or_null<mlir::DictionaryAttr>(
       mlir::parseAttribute("{" + text + "}", &context()));
@@ -39,9 +47,11 @@ mlir::DictionaryAttr parseConfig(const std::string& text) {
   return attr;
 }
 
-// The diagnostics of compiling `specs`, empty on success.
-std::string compile(const TargetProfile& profile, const std::vector<KernelSpec>& specs,
-                    llvm::SmallVectorImpl<char>& code) {
+}  // namespace
+
+std::string compileBytes(const TargetProfile& profile, const std::vector<KernelSpec>& specs,
+                         std::vector<char>& bytes, unsigned threads) {
+  llvm::SmallVector<char, 0> code;
   std::vector<KernelRequest> requests;
   for (const KernelSpec& spec : specs)
     requests.push_back({spec.name, spec.family, parseConfig(spec.config),
@@ -52,7 +62,7 @@ std::string compile(const TargetProfile& profile, const std::vector<KernelSpec>&
     return mlir::success();
   });
   CodegenOptions options;
-  std::string path;
+  options.threads = threads;
   if (const char* directory = std::getenv("FATHOM_TEST_DUMP"))
     options.dump = [path = std::string(directory)](llvm::StringRef kernel, llvm::StringRef stage,
                                                    llvm::StringRef text) {
@@ -62,10 +72,9 @@ std::string compile(const TargetProfile& profile, const std::vector<KernelSpec>&
   if (failed(registry().find(profile.driver)->compile(requests, profile, code, options)) &&
       errors.empty())
     errors = "failed without a diagnostic";
+  bytes.assign(code.begin(), code.end());
   return errors;
 }
-
-}  // namespace
 
 TargetProfile profileNamed(const std::string& name) {
   llvm::Expected<TargetProfile> profile = parseTarget(registry(), name);
@@ -97,20 +106,32 @@ GuardedMemory::GuardedMemory(size_t bytes, int fill) : size_(bytes) {
   mprotect(static_cast<char*>(base_) + mapped_ - page, page, PROT_NONE);
   data_ = static_cast<char*>(base_) + mapped_ - page - used;
   std::memset(data_, fill, used);
+  guarded()[data_] = size_;
 }
 
-GuardedMemory::~GuardedMemory() { munmap(base_, mapped_); }
+GuardedMemory::~GuardedMemory() {
+  guarded().erase(data_);
+  munmap(base_, mapped_);
+}
+
+size_t GuardedMemory::sizeAt(const void* data) {
+  auto found = guarded().find(data);
+  return found == guarded().end() ? 0 : found->second;
+}
 
 std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
-                                                const std::vector<KernelSpec>& specs) {
-  llvm::SmallVector<char, 0> code;
-  std::string errors = compile(profile, specs, code);
+                                                const std::vector<KernelSpec>& specs,
+                                                unsigned threads) {
+  std::unique_ptr<KernelImage> image(new KernelImage);
+  std::vector<char>& code = image->bytes_;
+  std::string errors = compileBytes(profile, specs, code, threads);
   if (!errors.empty()) {
     ADD_FAILURE() << errors;
     return nullptr;
   }
-  std::unique_ptr<KernelImage> image(new KernelImage);
-  image->bytes_.assign(code.begin(), code.end());
+  image->emulated_ = llvm::Triple(profile.triple).isAArch64() &&
+                     !llvm::Triple(llvm::sys::getProcessTriple()).isAArch64();
+  if (image->emulated_) return image;
   int fd = memfd_create("kernels", MFD_CLOEXEC);
   bool written = fd >= 0 && write(fd, code.data(), code.size()) == static_cast<ssize_t>(code.size());
   if (written)
@@ -148,6 +169,12 @@ fathom_cpu_kernel KernelImage::code(const fathom_cpu_entry& entry) {
 
 void KernelImage::run(const std::string& name, uint32_t x, uint32_t y, uint32_t z,
                       const std::vector<void*>& bindings, const std::vector<int64_t>& push) const {
+  if (emulated_) {
+    std::vector<EmulatedBuffer> buffers;
+    for (void* data : bindings) buffers.push_back({data, GuardedMemory::sizeAt(data)});
+    ASSERT_EQ(runEmulated(bytes_, name, x, y, z, buffers, push), "");
+    return;
+  }
   const fathom_cpu_entry* entry = find(name);
   ASSERT_TRUE(entry) << name;
   ASSERT_EQ(entry->bindings, bindings.size()) << name;
@@ -160,8 +187,8 @@ void KernelImage::run(const std::string& name, uint32_t x, uint32_t y, uint32_t 
 }
 
 std::string compileError(const std::string& profile, const KernelSpec& spec) {
-  llvm::SmallVector<char, 0> code;
-  return compile(profileNamed(profile), {spec}, code);
+  std::vector<char> code;
+  return compileBytes(profileNamed(profile), {spec}, code);
 }
 
 int64_t panelTiles(const std::string& profile, const std::string& config) {

@@ -24,7 +24,8 @@ struct KernelSpec {
   std::string config;
 };
 
-/// The profiles whose code runs on this machine: x86-64-v3, x86-64-v4, native as far as they do.
+/// The profiles whose code runs on this machine: x86-64-v3, x86-64-v4, native as far as they do. Those of
+/// AArch64 work as well where haveAarch64Emulator() (emulator.h), more slowly.
 std::vector<std::string> runnableProfiles();
 TargetProfile profileNamed(const std::string& name);
 
@@ -39,6 +40,8 @@ class GuardedMemory {
   GuardedMemory& operator=(const GuardedMemory&) = delete;
   void* data() const { return data_; }
   size_t size() const { return size_; }
+  /// The size of the guarded memory that begins at `data`, 0 if there is none.
+  static size_t sizeAt(const void* data);
 
  private:
   void* base_ = nullptr;
@@ -66,24 +69,27 @@ class Guarded {
   size_t count_;
 };
 
-/// A loaded image of kernels.
+/// An image of kernels, loaded if it is this machine's.
 class KernelImage {
  public:
   /// Compiles `specs` for `profile`; null after a failed expectation with the diagnostics.
   static std::unique_ptr<KernelImage> build(const TargetProfile& profile,
-                                            const std::vector<KernelSpec>& specs);
+                                            const std::vector<KernelSpec>& specs,
+                                            unsigned threads = 2);
   static std::unique_ptr<KernelImage> build(const std::string& profile,
-                                            const std::vector<KernelSpec>& specs) {
-    return build(profileNamed(profile), specs);
+                                            const std::vector<KernelSpec>& specs,
+                                            unsigned threads = 2) {
+    return build(profileNamed(profile), specs, threads);
   }
   ~KernelImage();
 
   /// Runs every workgroup of the grid, the last first, with scratch full of NaNs. Fails the test when
-  /// the kernel is missing or the counts differ from its table entry.
+  /// the kernel is missing or the counts differ from its table entry. Bindings are GuardedMemory; only
+  /// AArch64 images, which run in an emulator, insist on it.
   void run(const std::string& name, uint32_t x, uint32_t y, uint32_t z,
            const std::vector<void*>& bindings, const std::vector<int64_t>& push = {}) const;
 
-  /// The table entry of a kernel, or null.
+  /// The table entry of a kernel, or null. Of a loaded image only.
   const fathom_cpu_entry* find(const std::string& name) const;
   static fathom_cpu_kernel code(const fathom_cpu_entry& entry);
   const fathom_cpu_table& table() const { return *table_; }
@@ -94,7 +100,14 @@ class KernelImage {
   std::vector<char> bytes_;
   void* library_ = nullptr;
   const fathom_cpu_table* table_ = nullptr;
+  bool emulated_ = false;
 };
+
+/// Compiles without loading, for any machine; answers the diagnostics, empty on success. Where the
+/// environment variable FATHOM_TEST_DUMP names a directory, each kernel's MLIR, LLVM IR and assembly go
+/// there.
+std::string compileBytes(const TargetProfile& profile, const std::vector<KernelSpec>& specs,
+                         std::vector<char>& bytes, unsigned threads = 2);
 
 /// The diagnostics of compiling `spec`, which must fail; empty when it did not.
 std::string compileError(const std::string& profile, const KernelSpec& spec);

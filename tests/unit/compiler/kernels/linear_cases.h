@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/unit/compiler/kernels/emulator.h"
 #include "tests/unit/compiler/kernels/kernel_harness.h"
 
 namespace fathom::testing {
@@ -28,8 +29,17 @@ inline std::vector<LinearCase> linearCases() {
   return cases;
 }
 
+/// What AArch64 has paths of its own for; run in an emulator.
+inline std::vector<LinearCase> aarch64Cases() {
+  if (!haveAarch64Emulator()) return {};
+  return {{"cpu:aarch64", "q4", "i8"},         {"cpu:aarch64", "q8", "i8"},
+          {"cpu:aarch64-dotprod", "q4", "i8"}, {"cpu:aarch64-dotprod", "q8", "i8"},
+          {"cpu:aarch64", "bf16", "f32"},      {"cpu:aarch64", "f32", "f32"}};
+}
+
 inline std::vector<LinearCase> integerCases() {
   std::vector<LinearCase> cases = linearCases();
+  for (const LinearCase& c : aarch64Cases()) cases.push_back(c);
   std::erase_if(cases, [](const LinearCase& c) { return c.act != "i8"; });
   return cases;
 }

@@ -30,6 +30,7 @@ const std::vector<Shape>& shapes() {
 
 class Linear : public ::testing::TestWithParam<LinearCase> {};
 class LinearInteger : public Linear {};
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Linear);
 
 std::string config(const LinearCase& c, const Shape& s, int64_t stride) {
   std::string text = "rows = " + std::to_string(s.rows) + ", cols = " + std::to_string(s.cols) +
@@ -148,6 +149,7 @@ TEST_P(LinearInteger, SumsAreExact) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Linear, ::testing::ValuesIn(linearCases()), linearCaseName);
+INSTANTIATE_TEST_SUITE_P(Emulated, Linear, ::testing::ValuesIn(aarch64Cases()), linearCaseName);
 INSTANTIATE_TEST_SUITE_P(All, LinearInteger, ::testing::ValuesIn(integerCases()), linearCaseName);
 
 TEST(LinearConfig, RefusesWhatItCannotDo) {
@@ -175,8 +177,9 @@ TEST(LinearConfig, PanelsShareTheWork) {
     return panelTiles("cpu:x86-64-v4", "rows = " + std::to_string(rows) + ", cols = " +
                                            std::to_string(cols) + ", enc = \"" + enc + "\"");
   };
-  EXPECT_EQ(panel(4096, 4096, "q4"), 2);
-  EXPECT_EQ(panel(102400, 512, "q4"), 20);
+  EXPECT_EQ(panel(4096, 4096, "q4"), 6);
+  EXPECT_EQ(panel(102400, 512, "q4"), 56);
+  EXPECT_EQ(panel(512, 512, "q4"), 2);
   EXPECT_EQ(panel(16, 64, "q4"), 2);
   EXPECT_GE(panel(1, 1, "f32"), 1);
 }

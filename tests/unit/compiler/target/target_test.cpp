@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Target names, profiles and their JSON form.
+#include <fstream>
+
+#include "compiler/target/Target.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace fathom {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class TargetTest : public ::testing::Test {
+ protected:
+  TargetTest() { registerTargets(registry); }
+
+  TargetProfile parse(llvm::StringRef name) {
+    llvm::Expected<TargetProfile> profile = parseTarget(registry, name);
+    if (profile) return *profile;
+    ADD_FAILURE() << llvm::toString(profile.takeError());
+    return {};
+  }
+
+  std::string parseError(llvm::StringRef name) {
+    llvm::Expected<TargetProfile> profile = parseTarget(registry, name);
+    return profile ? "" : llvm::toString(profile.takeError());
+  }
+
+  TargetRegistry registry;
+};
+
+std::string jsonError(llvm::StringRef text) {
+  llvm::Expected<llvm::json::Value> json = llvm::json::parse(text);
+  if (!json) return "test: " + llvm::toString(json.takeError());
+  llvm::Expected<TargetProfile> profile = TargetProfile::fromJson(*json, "p.json");
+  return profile ? "" : llvm::toString(profile.takeError());
+}
+
+TEST_F(TargetTest, FixedNamesTellTheirFeatures) {
+  TargetProfile v3 = parse("cpu:x86-64-v3");
+  EXPECT_EQ(v3.driver, "cpu");
+  EXPECT_THAT(v3.features,
+              ElementsAre("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"));
+  EXPECT_TRUE(v3.avx2 && v3.f16c && !v3.avx512 && !v3.vnni);
+  EXPECT_EQ(v3.vectorBits, 256);
+
+  TargetProfile v4 = parse("cpu:x86-64-v4");
+  EXPECT_TRUE(v4.avx512 && !v4.vnni && !v4.avx512Bf16);
+  EXPECT_THAT(v4.features, Contains("avx512vl"));
+  EXPECT_THAT(v4.features, Not(Contains("avx512vnni")));
+  EXPECT_EQ(v4.vectorBits, 512);
+
+  EXPECT_TRUE(parse("cpu:x86-64-v4-vnni").vnni);
+  EXPECT_FALSE(parse("cpu:x86-64-v4-vnni").avx512Bf16);
+  EXPECT_TRUE(parse("cpu:x86-64-v4-bf16").avx512Bf16);
+
+  TargetProfile arm = parse("cpu:aarch64");
+  EXPECT_TRUE(arm.neon && arm.f16c && !arm.dotprod && !arm.avx2);
+  EXPECT_TRUE(parse("cpu:aarch64-dotprod").dotprod);
+  EXPECT_EQ(parse("null").driver, "null");
+}
+
+TEST_F(TargetTest, ActivationFormFollowsTheDotProduct) {
+  EXPECT_EQ(parse("cpu:x86-64-v3").activationFor("q4"), "i8");
+  EXPECT_EQ(parse("cpu:x86-64-v3").activationFor("bf16"), "f32");
+  EXPECT_EQ(parse("cpu:x86-64-v4-bf16").activationFor("bf16"), "bf16");
+  EXPECT_EQ(parse("cpu:x86-64-v4-bf16").activationFor("f32"), "f32");
+}
+
+TEST_F(TargetTest, EveryNameParsesToItself) {
+  for (const std::string& name : registry.names()) {
+    if (name == "cpu:native") continue;  // may be below what is supported
+    EXPECT_EQ(parse(name).name, name);
+  }
+}
+
+TEST_F(TargetTest, UnknownNamesListTheKnown) {
+  EXPECT_THAT(parseError("gpu:big"), HasSubstr("target 'gpu:big' is unknown"));
+  EXPECT_THAT(parseError("gpu:big"), HasSubstr("cpu:x86-64-v3"));
+  EXPECT_THAT(parseError("cpu:x86-64-v5"), HasSubstr("cpu:native"));
+  EXPECT_THAT(parseError("null:x"), HasSubstr("expected null"));
+  EXPECT_THAT(parseError(""), HasSubstr("is unknown"));
+  EXPECT_THAT(parseError("no/such/file.json"), HasSubstr("no/such/file.json"));
+}
+
+TEST_F(TargetTest, JsonRoundTrip) {
+  TargetProfile profile = parse("cpu:x86-64-v4-bf16");
+  profile.tune = "znver4";
+  profile.prefetchBytes = 1152;
+  profile.measured = MeasuredRates{30.5, 473, 236, 118};
+  std::string path = ::testing::TempDir() + "/target_profile.json";
+  ASSERT_FALSE(static_cast<bool>(profile.save(path)));
+  TargetProfile read = parse(path);
+  EXPECT_EQ(read.name, profile.name);
+  EXPECT_EQ(read.triple, profile.triple);
+  EXPECT_EQ(read.cpu, profile.cpu);
+  EXPECT_EQ(read.tune, "znver4");
+  EXPECT_EQ(read.features, profile.features);
+  EXPECT_EQ(read.prefetchBytes, 1152);
+  EXPECT_TRUE(read.avx512Bf16);
+  ASSERT_TRUE(read.measured);
+  EXPECT_EQ(read.measured->readGBps, 30.5);
+  EXPECT_EQ(read.measured->f32Gflops, 118);
+}
+
+TEST_F(TargetTest, JsonErrorsNameFileAndField) {
+  EXPECT_THAT(jsonError("[]"), HasSubstr("p.json: expected an object"));
+  EXPECT_THAT(jsonError(R"({"driver": "cpu", "features": []})"),
+              HasSubstr("p.json: name: expected a string"));
+  EXPECT_THAT(jsonError(R"({"name": "cpu:x", "driver": "cpu"})"), HasSubstr("p.json: features"));
+  EXPECT_THAT(jsonError(R"({"name": "cpu:x", "driver": "cpu", "features": [1]})"),
+              HasSubstr("p.json: features"));
+  EXPECT_THAT(jsonError(R"({"name": "gpu:x", "driver": "cpu", "features": []})"),
+              HasSubstr("p.json: name: expected a name that begins with the driver"));
+  EXPECT_THAT(jsonError(R"({"name": "cpu:x", "driver": "cpu", "features": [], "speed": 1})"),
+              HasSubstr("p.json: speed: unknown field"));
+  EXPECT_THAT(jsonError(R"({"name": "cpu:x", "driver": "cpu", "features": [],
+                            "measured": {"read_gbps": -1}})"),
+              HasSubstr("p.json: measured: read_gbps"));
+}
+
+TEST_F(TargetTest, FilesOfAnotherBackendAreRefused) {
+  std::string path = ::testing::TempDir() + "/other.json";
+  std::ofstream(path) << R"({"name": "gpu:x", "driver": "gpu", "features": []})";
+  EXPECT_THAT(parseError(path), HasSubstr("driver: no backend 'gpu'"));
+  std::ofstream(path) << R"({"name": )";
+  EXPECT_THAT(parseError(path), HasSubstr("other.json"));
+}
+
+}  // namespace
+}  // namespace fathom
