@@ -332,7 +332,7 @@ TEST(ChatTemplate, HostileTemplatesEndInAnError) {
     EXPECT_FALSE(rendered.ok()) << source.substr(0, 200);
     EXPECT_THAT(std::string(rendered.status().message()), HasSubstr("chat template: line "))
         << source.substr(0, 200);
-    EXPECT_LT(seconds, 20) << source.substr(0, 200);
+    EXPECT_LT(seconds, 120) << source.substr(0, 200);
   }
 }
 

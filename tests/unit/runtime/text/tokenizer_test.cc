@@ -177,7 +177,8 @@ TEST(StreamDecoder, GivesOutWholeCharacters) {
 TEST(StreamDecoder, EqualsDecode) {
   for (const char* folder : {"mixtral", "mixtral_metaspace", "qwen2"}) {
     const TinyTokenizer tiny = OpenGolden(folder);
-    for (const auto& list : ReadGolden(std::string(folder) + "/ids.json")["ids"]) {
+    const nlohmann::json golden = ReadGolden(std::string(folder) + "/ids.json");
+    for (const auto& list : golden["ids"]) {
       const auto ids = list.get<std::vector<int32_t>>();
       StreamDecoder stream(*tiny.tokenizer);
       std::string text;
