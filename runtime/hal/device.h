@@ -47,6 +47,7 @@ class Queue {
   virtual absl::Status Submit(Submission submission) = 0;
 };
 
+// What a device made may be destroyed after it, but not be used any more.
 class Device {
  public:
   virtual ~Device() = default;

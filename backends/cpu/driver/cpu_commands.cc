@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <numeric>
 
 #include "runtime/base/checked.h"
 #include "runtime/base/status.h"
@@ -35,6 +36,18 @@ uint64_t Now() {
                                    .count());
 }
 
+// Workgroups of each stage.
+std::vector<uint64_t> StageItems(absl::Span<const RecordedDispatch> dispatches,
+                                 const std::vector<uint32_t>& ends) {
+  std::vector<uint64_t> items;
+  uint32_t index = 0;
+  for (uint32_t end : ends) {
+    items.push_back(0);
+    for (; index < end; ++index) items.back() += dispatches[index].workgroups;
+  }
+  return items;
+}
+
 }  // namespace
 
 Scratch::~Scratch() {
@@ -57,7 +70,7 @@ absl::Status Scratch::Reserve(uint64_t bytes) {
 }
 
 absl::Status CpuCommandBuffer::Append(const hal::Dispatch& dispatch) {
-  if (ended_) return absl::InternalError("recording into a command buffer that has ended");
+  FATHOM_RETURN_IF_ERROR(CheckOpen());
   const auto* executable = static_cast<const CpuExecutable*>(dispatch.executable);
   const std::string label(dispatch.label);
   if (executable == nullptr || dispatch.kernel >= executable->kernels().size()) {
@@ -75,7 +88,7 @@ absl::Status CpuCommandBuffer::Append(const hal::Dispatch& dispatch) {
     FATHOM_RETURN_IF_ERROR(CheckBinding(absl::StrCat(label, ": binding ", i), ref, 0));
     bindings.push_back(ref.buffer->host() + ref.offset);
   }
-  Recorded recorded;
+  RecordedDispatch recorded;
   recorded.code = kernel.code;
   recorded.bindings = bindings.data();
   recorded.push = push_.emplace_back(dispatch.push.begin(), dispatch.push.end()).data();
@@ -83,7 +96,7 @@ absl::Status CpuCommandBuffer::Append(const hal::Dispatch& dispatch) {
   recorded.y = dispatch.grid[1];
   if (!CheckedMul<uint64_t>(uint64_t{dispatch.grid[0]} * dispatch.grid[1], dispatch.grid[2],
                             &recorded.workgroups) ||
-      recorded.workgroups >= uint64_t{1} << 48) {
+      recorded.workgroups > StagedJob::kMaxItems) {
     return absl::OutOfRangeError(label + ": the grid is too large");
   }
   scratch_bytes_ = std::max(scratch_bytes_, kernel.scratch_bytes);
@@ -93,10 +106,10 @@ absl::Status CpuCommandBuffer::Append(const hal::Dispatch& dispatch) {
 }
 
 absl::Status CpuCommandBuffer::Copy(hal::BufferRef from, hal::BufferRef to, uint64_t bytes) {
-  if (ended_) return absl::InternalError("recording into a command buffer that has ended");
+  FATHOM_RETURN_IF_ERROR(CheckOpen());
   FATHOM_RETURN_IF_ERROR(CheckBinding("copy: source", from, bytes));
   FATHOM_RETURN_IF_ERROR(CheckBinding("copy: destination", to, bytes));
-  Recorded recorded;
+  RecordedDispatch recorded;
   recorded.bindings =
       bindings_.emplace_back(std::vector<void*>{from.buffer->host() + from.offset,
                                                 to.buffer->host() + to.offset}).data();
@@ -107,35 +120,46 @@ absl::Status CpuCommandBuffer::Copy(hal::BufferRef from, hal::BufferRef to, uint
 }
 
 absl::Status CpuCommandBuffer::Barrier() {
-  if (ended_) return absl::InternalError("recording into a command buffer that has ended");
-  barriers_.push_back(static_cast<uint32_t>(dispatches_.size()));
+  FATHOM_RETURN_IF_ERROR(CheckOpen());
+  ends_.push_back(static_cast<uint32_t>(dispatches_.size()));
   return absl::OkStatus();
 }
 
-CpuCommandBuffer::Stage CpuCommandBuffer::MakeStage(std::vector<Recorded>& dispatches,
-                                                    uint32_t begin, uint32_t end) {
-  Stage stage{begin, end, 0};
-  for (uint32_t i = begin; i < end; ++i) {
-    dispatches[i].first = stage.workgroups;
-    stage.workgroups += dispatches[i].workgroups;
-  }
-  return stage;
+absl::Status CpuCommandBuffer::CheckOpen() const {
+  if (!ended()) return absl::OkStatus();
+  return absl::InternalError("recording into a command buffer that has ended");
 }
 
 absl::Status CpuCommandBuffer::End() {
-  if (ended_) return absl::InternalError("a command buffer was ended twice");
-  barriers_.push_back(static_cast<uint32_t>(dispatches_.size()));
-  uint32_t begin = 0;
-  for (uint32_t end : barriers_) {
-    const Stage stage = MakeStage(dispatches_, begin, end);
-    if (stage.workgroups != 0) stages_.push_back(stage);
-    begin = end;
+  FATHOM_RETURN_IF_ERROR(CheckOpen());
+  ends_.push_back(static_cast<uint32_t>(dispatches_.size()));
+  ends_.erase(std::unique(ends_.begin(), ends_.end()), ends_.end());
+  for (uint64_t items : StageItems(dispatches_, ends_)) {
+    if (items > StagedJob::kMaxItems) {
+      return absl::OutOfRangeError("too many workgroups between two barriers");
+    }
   }
-  ended_ = true;
+  job_ = std::make_unique<DispatchJob>(workers_->pool, workers_->scratch, dispatches_,
+                                       std::move(ends_));
   return absl::OkStatus();
 }
 
-void CpuCommandBuffer::RunGroup(const Recorded& dispatch, uint64_t group, void* scratch) {
+absl::Status CpuCommandBuffer::Run(hal::DispatchTimes* times) {
+  FATHOM_RETURN_IF_ERROR(workers_->scratch.Reserve(scratch_bytes_));
+  if (times == nullptr) {
+    job_->Run();
+    return absl::OkStatus();
+  }
+  // Each dispatch becomes a stage of its own, so that the time of a stage is its time.
+  std::vector<uint32_t> ends(dispatches_.size());
+  std::iota(ends.begin(), ends.end(), 1);
+  DispatchJob(workers_->pool, workers_->scratch, dispatches_, std::move(ends)).RunTimed(times);
+  return absl::OkStatus();
+}
+
+namespace {
+
+void RunGroup(const RecordedDispatch& dispatch, uint64_t group, void* scratch) {
   if (dispatch.code == nullptr) {
     std::memmove(dispatch.bindings[1], dispatch.bindings[0], dispatch.bytes);
     return;
@@ -146,49 +170,45 @@ void CpuCommandBuffer::RunGroup(const Recorded& dispatch, uint64_t group, void* 
                 static_cast<uint32_t>(row % dispatch.y), static_cast<uint32_t>(row / dispatch.y));
 }
 
-// Workers take runs of workgroups that shrink as the stage empties: long runs first, so that a worker
-// streams through neighbouring memory, single ones last, so that all finish together.
-void CpuCommandBuffer::RunStage(const Stage& stage, int workers, void* scratch) {
-  uint64_t begin = next_.load(std::memory_order_relaxed);
-  const uint64_t share = 4 * static_cast<uint64_t>(workers);
-  while (begin < stage.workgroups) {
-    const uint64_t end = begin + std::max<uint64_t>(1, (stage.workgroups - begin) / share);
-    if (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
-    uint32_t index = stage.begin;
-    while (index + 1 < stage.end && dispatches_[index + 1].first <= begin) ++index;
-    for (uint64_t group = begin; group < end; ++group) {
-      while (group - dispatches_[index].first >= dispatches_[index].workgroups) ++index;
-      RunGroup(dispatches_[index], group - dispatches_[index].first, scratch);
+}  // namespace
+
+DispatchJob::DispatchJob(WorkerPool& pool, const Scratch& scratch,
+                         absl::Span<const RecordedDispatch> dispatches, std::vector<uint32_t> ends)
+    : StagedJob(pool, StageItems(dispatches, ends)),
+      scratch_(scratch),
+      dispatches_(dispatches),
+      ends_(std::move(ends)) {
+  uint32_t index = 0;
+  for (uint32_t end : ends_) {
+    uint64_t first = 0;
+    for (; index < end; ++index) {
+      first_.push_back(first);
+      first += dispatches_[index].workgroups;
     }
-    begin = next_.load(std::memory_order_relaxed);
   }
 }
 
-void CpuCommandBuffer::Run(WorkerPool& pool, const Scratch& scratch, hal::DispatchTimes* times) {
-  std::vector<Recorded> original;
-  std::vector<Stage> stages;
-  if (times != nullptr) {
-    // Each dispatch becomes a stage of its own, so that the time between two barriers is its time.
-    times->assign(dispatches_.size(), 0);
-    original = dispatches_;
-    for (uint32_t i = 0; i < dispatches_.size(); ++i) stages.push_back(MakeStage(dispatches_, i, i + 1));
+void DispatchJob::RunTimed(std::vector<uint64_t>* times) {
+  times->assign(ends_.size(), 0);
+  times_ = times;
+  stage_start_ = Now();
+  Run();
+  times_ = nullptr;
+}
+
+void DispatchJob::StageDone(size_t stage) {
+  if (times_ == nullptr) return;
+  const uint64_t now = Now();
+  (*times_)[stage] = now - stage_start_;
+  stage_start_ = now;
+}
+
+void DispatchJob::RunItems(size_t stage, uint64_t begin, uint64_t end, int worker) {
+  uint32_t index = stage == 0 ? 0 : ends_[stage - 1];
+  for (uint64_t item = begin; item < end; ++item) {
+    while (item - first_[index] >= dispatches_[index].workgroups) ++index;
+    RunGroup(dispatches_[index], item - first_[index], scratch_.of(worker));
   }
-  const std::vector<Stage>& list = times != nullptr ? stages : stages_;
-  next_.store(0, std::memory_order_relaxed);
-  uint64_t start = Now();
-  pool.Run([&](int worker) {
-    for (size_t i = 0; i < list.size(); ++i) {
-      RunStage(list[i], pool.workers(), scratch.of(worker));
-      pool.barrier().Arrive([&] {
-        next_.store(0, std::memory_order_relaxed);
-        if (times == nullptr) return;
-        const uint64_t now = Now();
-        (*times)[i] = now - start;
-        start = now;
-      });
-    }
-  });
-  if (times != nullptr) dispatches_ = std::move(original);
 }
 
 }  // namespace fathom::cpu

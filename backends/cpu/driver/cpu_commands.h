@@ -3,14 +3,13 @@
 #ifndef FATHOM_BACKENDS_CPU_DRIVER_CPU_COMMANDS_H_
 #define FATHOM_BACKENDS_CPU_DRIVER_CPU_COMMANDS_H_
 
-#include <atomic>
 #include <deque>
 #include <memory>
 #include <vector>
 
 #include "backends/cpu/abi/cpu_abi.h"
 #include "backends/cpu/driver/elf_image.h"
-#include "backends/cpu/driver/worker_pool.h"
+#include "backends/cpu/driver/staged_job.h"
 #include "runtime/hal/command_buffer.h"
 
 namespace fathom::cpu {
@@ -42,46 +41,67 @@ class Scratch {
   std::vector<void*> blocks_;
 };
 
+// What runs command lists; shared by a device and its lists, which may be destroyed in any order.
+struct Workers {
+  Workers(int count, std::vector<int> cpus) : pool(count, std::move(cpus)), scratch(count) {}
+  WorkerPool pool;
+  Scratch scratch;
+};
+
+// A kernel or copy with everything resolved.
+struct RecordedDispatch {
+  fathom_cpu_kernel code = nullptr;  // null: copy `bytes` from bindings[0] to bindings[1]
+  void* const* bindings = nullptr;
+  const int64_t* push = nullptr;
+  uint32_t x = 1, y = 1;
+  uint64_t workgroups = 1;
+  uint64_t bytes = 0;
+};
+
+// A list of dispatches cut into stages; dispatches of one stage may overlap.
+class DispatchJob final : public StagedJob {
+ public:
+  // `dispatches` outlive the job. Stage i ends before dispatch ends[i].
+  DispatchJob(WorkerPool& pool, const Scratch& scratch, absl::Span<const RecordedDispatch> dispatches,
+              std::vector<uint32_t> ends);
+  ~DispatchJob() override { Retire(); }
+  // Run, with the time of each stage in nanoseconds.
+  void RunTimed(std::vector<uint64_t>* times);
+
+ private:
+  void RunItems(size_t stage, uint64_t begin, uint64_t end, int worker) override;
+  void StageDone(size_t stage) override;
+
+  const Scratch& scratch_;
+  const absl::Span<const RecordedDispatch> dispatches_;
+  const std::vector<uint32_t> ends_;
+  std::vector<uint64_t> first_;  // of each dispatch: the number of its first workgroup in the stage
+  std::vector<uint64_t>* times_ = nullptr;
+  uint64_t stage_start_ = 0;
+};
+
 class CpuCommandBuffer final : public hal::CommandBuffer {
  public:
+  explicit CpuCommandBuffer(std::shared_ptr<Workers> workers) : workers_(std::move(workers)) {}
   absl::Status Append(const hal::Dispatch& dispatch) override;
   absl::Status Copy(hal::BufferRef from, hal::BufferRef to, uint64_t bytes) override;
   absl::Status Barrier() override;
   absl::Status End() override;
 
-  bool ended() const { return ended_; }
-  uint64_t scratch_bytes() const { return scratch_bytes_; }
-  // Runs the list once on all workers of `pool`. With `times`, each dispatch runs alone.
-  void Run(WorkerPool& pool, const Scratch& scratch, hal::DispatchTimes* times);
+  bool ended() const { return job_ != nullptr; }
+  // Runs the list once on all workers. With `times`, each dispatch runs alone.
+  absl::Status Run(hal::DispatchTimes* times);
 
  private:
-  struct Recorded {
-    fathom_cpu_kernel code = nullptr;  // null: copy
-    void* const* bindings = nullptr;
-    const int64_t* push = nullptr;
-    uint32_t x = 1, y = 1;
-    uint64_t workgroups = 1;
-    uint64_t first = 0;  // number of its first workgroup in the stage
-    uint64_t bytes = 0;  // copy: bindings[0] -> bindings[1]
-  };
-  // Dispatches [begin, end), which may overlap, and how many workgroups they have together.
-  struct Stage {
-    uint32_t begin = 0, end = 0;
-    uint64_t workgroups = 0;
-  };
+  absl::Status CheckOpen() const;
 
-  static Stage MakeStage(std::vector<Recorded>& dispatches, uint32_t begin, uint32_t end);
-  void RunStage(const Stage& stage, int workers, void* scratch);
-  static void RunGroup(const Recorded& dispatch, uint64_t group, void* scratch);
-
-  std::vector<Recorded> dispatches_;
-  std::vector<Stage> stages_;
-  std::vector<uint32_t> barriers_;  // dispatch numbers before which a barrier stands
+  const std::shared_ptr<Workers> workers_;
+  std::vector<RecordedDispatch> dispatches_;
+  std::vector<uint32_t> ends_;  // of the stages, while recording
   std::deque<std::vector<void*>> bindings_;
   std::deque<std::vector<int64_t>> push_;
   uint64_t scratch_bytes_ = 0;
-  bool ended_ = false;
-  alignas(64) std::atomic<uint64_t> next_ = 0;  // next workgroup of the running stage
+  std::unique_ptr<DispatchJob> job_;
 };
 
 }  // namespace fathom::cpu

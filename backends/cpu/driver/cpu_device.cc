@@ -97,10 +97,7 @@ absl::Status CpuQueue::Check(const hal::CommandBuffer* commands) const {
 }
 
 absl::Status CpuQueue::Execute(hal::CommandBuffer* commands, hal::DispatchTimes* times) {
-  auto* list = static_cast<CpuCommandBuffer*>(commands);
-  FATHOM_RETURN_IF_ERROR(scratch_.Reserve(list->scratch_bytes()));
-  list->Run(pool_, scratch_, times);
-  return absl::OkStatus();
+  return static_cast<CpuCommandBuffer*>(commands)->Run(times);
 }
 
 absl::Status CpuDevice::Supports(const std::string& target,
@@ -149,7 +146,7 @@ absl::StatusOr<std::unique_ptr<hal::Executable>> CpuDevice::LoadExecutable(
 }
 
 std::unique_ptr<hal::CommandBuffer> CpuDevice::CreateCommandBuffer() {
-  return std::make_unique<CpuCommandBuffer>();
+  return std::make_unique<CpuCommandBuffer>(workers_);
 }
 
 std::shared_ptr<hal::Semaphore> CpuDevice::CreateSemaphore(uint64_t value) {

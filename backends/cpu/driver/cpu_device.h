@@ -22,21 +22,17 @@ class CpuAllocator final : public hal::Allocator {
 
 class CpuQueue final : public hal::HostQueue {
  public:
-  CpuQueue(WorkerPool& pool, int workers) : pool_(pool), scratch_(workers) {}
   ~CpuQueue() override { Close(); }
 
  private:
   absl::Status Check(const hal::CommandBuffer* commands) const override;
   absl::Status Execute(hal::CommandBuffer* commands, hal::DispatchTimes* times) override;
-
-  WorkerPool& pool_;
-  Scratch scratch_;
 };
 
 class CpuDevice final : public hal::Device {
  public:
   CpuDevice(hal::DeviceInfo info, int workers, std::vector<int> cpus)
-      : info_(std::move(info)), pool_(workers, std::move(cpus)), queue_(pool_, workers) {}
+      : info_(std::move(info)), workers_(std::make_shared<Workers>(workers, std::move(cpus))) {}
   const hal::DeviceInfo& info() const override { return info_; }
   absl::Status Supports(const std::string& target,
                         absl::Span<const std::string> features) const override;
@@ -46,12 +42,12 @@ class CpuDevice final : public hal::Device {
       absl::Span<const uint8_t> code, std::vector<hal::KernelInterface> kernels) override;
   std::unique_ptr<hal::CommandBuffer> CreateCommandBuffer() override;
   std::shared_ptr<hal::Semaphore> CreateSemaphore(uint64_t value) override;
-  int workers() const override { return pool_.workers(); }
+  int workers() const override { return workers_->pool.workers(); }
 
  private:
   const hal::DeviceInfo info_;
   CpuAllocator allocator_;
-  WorkerPool pool_;
+  const std::shared_ptr<Workers> workers_;
   CpuQueue queue_;
 };
 

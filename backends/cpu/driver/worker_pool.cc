@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Futexes, pinning and the floating-point mode of workers.
+// Pinning, the floating-point mode, and offering jobs to workers.
 #include "backends/cpu/driver/worker_pool.h"
 
-#include <linux/futex.h>
 #include <pthread.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
-#include <climits>
+
+#include "backends/cpu/driver/futex.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -25,20 +22,6 @@ constexpr uint64_t kSpin = 200'000;
 constexpr uint64_t kSpinOversubscribed = 2'000;
 // Between two submissions of one token there is sampling and little else.
 constexpr uint64_t kIdleSpin = 50'000;
-
-void Pause() {
-#if defined(__x86_64__)
-  _mm_pause();
-#else
-  __asm__ volatile("yield");
-#endif
-}
-
-uint64_t Now() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::steady_clock::now().time_since_epoch())
-                                   .count());
-}
 
 // Sets the mode for a scope and restores the caller's.
 class FloatMode {
@@ -92,70 +75,59 @@ std::vector<int> CpusToPin(int workers, std::vector<int> cpus) {
 
 }  // namespace
 
-void WaitWord::WaitWhile(uint32_t old, uint64_t spin_ns) {
-  const uint64_t end = Now() + spin_ns;
-  do {
-    for (int i = 0; i < 32; ++i) {
-      if (word_.load(std::memory_order_acquire) != old) return;
-      Pause();
-    }
-  } while (Now() < end);
-  // Sequentially consistent on both sides: either Store sees the sleeper or the futex sees the value.
-  sleepers_.fetch_add(1);
-  while (word_.load() == old) {
-    ::syscall(SYS_futex, &word_, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
-  }
-  sleepers_.fetch_sub(1);
-}
-
-void WaitWord::Store(uint32_t value) {
-  word_.store(value);
-  if (sleepers_.load() != 0) {
-    ::syscall(SYS_futex, &word_, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
-  }
-}
-
 WorkerPool::WorkerPool(int workers, std::vector<int> cpus)
     : workers_(workers),
       cpus_(CpusToPin(workers, cpus)),
       spin_ns_(workers > static_cast<int>(cpus.size()) ? kSpinOversubscribed : kSpin),
-      barrier_(static_cast<uint32_t>(workers), spin_ns_) {
+      slots_(std::make_unique<Slot[]>(static_cast<size_t>(workers))) {
   for (int i = 1; i < workers; ++i) threads_.emplace_back([this, i] { Work(i); });
 }
 
 WorkerPool::~WorkerPool() {
   stop_ = true;
-  epoch_.Store(epoch_.load() + 1);
+  NextEpoch();
   for (std::thread& thread : threads_) thread.join();
 }
 
+void WorkerPool::NextEpoch() {
+  epoch_.fetch_add(1);
+  WakeSleepers(&epoch_, sleepers_);
+}
+
+// A worker says which job it is about to touch, then looks whether that job is still offered. So either
+// Retire sees the worker, or the worker sees that the job is gone.
 void WorkerPool::Work(int worker) {
   ::pthread_setname_np(::pthread_self(), "fathom-worker");
-  if (!cpus_.empty()) (void)PinTo(cpus_[worker]);
+  if (!cpus_.empty()) (void)PinTo(cpus_[static_cast<size_t>(worker)]);
   const FloatMode mode;
-  const uint64_t idle_spin = std::min(spin_ns_, kIdleSpin);
+  std::atomic<const Job*>& inside = slots_[static_cast<size_t>(worker)].inside;
   for (uint32_t seen = 0;;) {
-    epoch_.WaitWhile(seen, idle_spin);
-    ++seen;
+    SpinThenSleep([&] { return epoch_.load() != seen; }, &epoch_, seen, sleepers_,
+                  std::min(spin_ns_, kIdleSpin));
+    seen = epoch_.load();
     if (stop_) return;
-    (*job_)(worker);
-    if (running_.fetch_sub(1, std::memory_order_acq_rel) == 1) finished_.Store(seen);
+    Job* job = current_.load();
+    inside.store(job);
+    if (job != nullptr && current_.load() == job) job->Work(worker);
+    inside.store(nullptr);
   }
 }
 
-void WorkerPool::Run(absl::FunctionRef<void(int worker)> job) {
+void WorkerPool::Run(Job& job) {
   const ScopedPin pin(cpus_);
   const FloatMode mode;
-  if (workers_ == 1) {
-    job(0);
-    return;
+  if (workers_ > 1) {
+    current_.store(&job);
+    NextEpoch();
   }
-  const uint32_t epoch = epoch_.load();
-  job_ = &job;
-  running_.store(workers_ - 1, std::memory_order_relaxed);
-  epoch_.Store(epoch + 1);
-  job(0);
-  finished_.WaitWhile(epoch, spin_ns_);
+  job.Work(0);
+  current_.store(nullptr);
+}
+
+void WorkerPool::Retire(const Job& job) {
+  for (int worker = 1; worker < workers_; ++worker) {
+    while (slots_[static_cast<size_t>(worker)].inside.load() == &job) std::this_thread::yield();
+  }
 }
 
 }  // namespace fathom::cpu

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Workers, barriers and sleeping, with fewer and with many more threads than CPUs.
+// Workers join jobs, sleep when idle, and leave the caller's thread as it was.
 #include "backends/cpu/driver/worker_pool.h"
 
 #include <sched.h>
 
 #include <chrono>
+#include <functional>
 #include <vector>
 
 #include "backends/cpu/driver/cpu_features.h"
@@ -14,48 +15,55 @@
 namespace fathom::cpu {
 namespace {
 
-class WorkerPoolTest : public ::testing::TestWithParam<int> {};
+using std::chrono::milliseconds;
 
+class FunctionJob final : public Job {
+ public:
+  FunctionJob(WorkerPool& pool, std::function<void(int)> work) : pool_(pool), work_(std::move(work)) {}
+  ~FunctionJob() override { pool_.Retire(*this); }
+  void Work(int worker) override { work_(worker); }
+
+ private:
+  WorkerPool& pool_;
+  const std::function<void(int)> work_;
+};
+
+class WorkerPoolTest : public ::testing::TestWithParam<int> {};
 INSTANTIATE_TEST_SUITE_P(Workers, WorkerPoolTest, ::testing::Values(1, 2, 3, 8, 33));
 
-TEST_P(WorkerPoolTest, EveryWorkerRunsEveryJob) {
+TEST_P(WorkerPoolTest, EveryWorkerCanJoinAJob) {
   WorkerPool pool(GetParam(), UsableCpus().cpus);
-  std::vector<int> counts(static_cast<size_t>(GetParam()));
-  for (int run = 0; run < 200; ++run) {
-    pool.Run([&](int worker) { ++counts[static_cast<size_t>(worker)]; });
-  }
-  EXPECT_THAT(counts, ::testing::Each(200));
+  std::atomic<int> inside = 0;
+  // Each stays until all are there: hangs if one never comes.
+  FunctionJob job(pool, [&](int) {
+    ++inside;
+    while (inside < GetParam()) std::this_thread::yield();
+  });
+  pool.Run(job);
+  EXPECT_EQ(inside, GetParam());
 }
 
-// Each round reads what all workers wrote in the round before: fails without the barrier, and takes minutes
-// when spinning workers keep others from their CPU.
-TEST_P(WorkerPoolTest, BarriersHoldAndDoNotCollapse) {
-  constexpr int kRounds = 1000;
-  const int workers = GetParam();
-  WorkerPool pool(workers, UsableCpus().cpus);
-  std::vector<int> values(static_cast<size_t>(workers)), wrong(values), last(values);
-  const auto start = std::chrono::steady_clock::now();
-  int lasts = 0;
-  pool.Run([&](int worker) {
-    for (int round = 1; round <= kRounds; ++round) {
-      values[static_cast<size_t>(worker)] = round;
-      pool.barrier().Arrive([&] { ++lasts; });
-      for (int value : values) wrong[static_cast<size_t>(worker)] += value != round;
-      pool.barrier().Arrive([] {});
+TEST_P(WorkerPoolTest, TheCallerIsWorkerZeroAndWaitsForNobody) {
+  WorkerPool pool(GetParam(), UsableCpus().cpus);
+  std::atomic<bool> done = false;
+  const auto caller = std::this_thread::get_id();
+  FunctionJob job(pool, [&](int worker) {
+    if (worker == 0) {
+      EXPECT_EQ(std::this_thread::get_id(), caller);
+    } else {
+      while (!done) std::this_thread::yield();
     }
   });
-  EXPECT_THAT(wrong, ::testing::Each(0));
-  EXPECT_EQ(lasts, kRounds);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(60));
+  pool.Run(job);  // returns although the others are still inside
+  done = true;
 }
 
 TEST_P(WorkerPoolTest, TheCallersThreadIsLeftAsItWas) {
   cpu_set_t before, after;
   ASSERT_EQ(::sched_getaffinity(0, sizeof(before), &before), 0);
-  {
-    WorkerPool pool(GetParam(), UsableCpus().cpus);
-    pool.Run([](int) {});
-  }
+  WorkerPool pool(GetParam(), UsableCpus().cpus);
+  FunctionJob job(pool, [](int) {});
+  pool.Run(job);
   ASSERT_EQ(::sched_getaffinity(0, sizeof(after), &after), 0);
   EXPECT_TRUE(CPU_EQUAL(&before, &after));
   volatile float smallest = 1.17549435e-38f;
@@ -66,21 +74,26 @@ TEST(WorkerPool, FlushesSubnormalsOnEveryWorker) {
   for (int workers : {1, 4}) {
     WorkerPool pool(workers, UsableCpus().cpus);
     std::vector<float> halves(static_cast<size_t>(workers), 1.0f);
-    pool.Run([&](int worker) {
+    std::atomic<int> inside = 0;
+    FunctionJob job(pool, [&](int worker) {
       volatile float smallest = 1.17549435e-38f;
       halves[static_cast<size_t>(worker)] = smallest * 0.5f;
+      ++inside;
+      while (inside < workers) std::this_thread::yield();
     });
+    pool.Run(job);
     EXPECT_THAT(halves, ::testing::Each(0.0f));
   }
 }
 
 TEST(WorkerPool, IdleWorkersSleep) {
   WorkerPool pool(2, UsableCpus().cpus);
-  pool.Run([](int) {});
-  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  FunctionJob job(pool, [](int) {});
+  pool.Run(job);
+  std::this_thread::sleep_for(milliseconds(50));
   timespec before, after;
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
-  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  std::this_thread::sleep_for(milliseconds(300));
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
   const double used = static_cast<double>(after.tv_sec - before.tv_sec) +
                       static_cast<double>(after.tv_nsec - before.tv_nsec) / 1e9;
