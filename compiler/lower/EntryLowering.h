@@ -111,7 +111,19 @@ class EntryLowering {
   mlir::LogicalResult normalise(mlir::Operation* op, mlir::Value result, const Rows& x,
                                 mlir::Value gamma, double eps, int64_t groups, int64_t n,
                                 mlir::Value gather, mlir::AffineExpr count, Wanted wanted);
-  void setCache(Config& config, int64_t layer);
+  /// The cache's entries of `config`, and the cache argument of a kernel of `layer`. The layer's place in a page
+  /// is the argument's offset, so that all layers share one kernel.
+  Arg cacheOf(int64_t layer, Config& config);
+  /// What every projection's config has besides its weight.
+  void setProjection(Config& config, mlir::StringRef epilogue, int64_t batch, const Records& x,
+                     int64_t outLd, bool bias = false);
+  /// The attributes of RoPE that kernels take.
+  template <typename Op>
+  void setRotation(Config& config, Op op, int64_t dim) {
+    config.set("dim", builder.getI64IntegerAttr(dim));
+    config.set("interleaved", builder.getBoolAttr(op.getInterleaved()));
+    config.set("mscale", builder.getF64FloatAttr(op.getMscale()));
+  }
   /// The split form of attention: `family` writes partial sums, attention_combine merges them.
   mlir::LogicalResult launchSplit(mlir::Operation* op, mlir::StringRef family, Config config,
                                   mlir::SmallVector<Arg> args, int64_t heads, int64_t width,

@@ -13,10 +13,12 @@ constexpr int64_t kSplits = 16;
 
 }  // namespace
 
-void EntryLowering::setCache(Config& config, int64_t layer) {
+Arg EntryLowering::cacheOf(int64_t layer, Config& config) {
   config.set("kv", builder.getStringAttr(program.cacheElement));
   config.set("page_tokens", builder.getI64IntegerAttr(program.pageTokens));
   config.set("page_bytes", builder.getI64IntegerAttr(program.pageBytes));
+  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  return {cache, layer * program.pageTokens * program.rowBytes};
 }
 
 bool EntryLowering::isRotatedByAppend(graph::RopeOp op) {
@@ -27,9 +29,7 @@ bool EntryLowering::isRotatedByAppend(graph::RopeOp op) {
 
 LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
   Config config;
-  setCache(config, op.getLayer());
-  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
-  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  const Arg layerCache = cacheOf(op.getLayer(), config);
   Launch launched{{}, grid(T()), {P()}, label(op, "cache_append")};
   if (op.getRows().size() == 1) {
     auto compress = op.getRows()[0].getDefiningOp<graph::LatentCompressOp>();
@@ -38,13 +38,11 @@ LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
     auto gamma = weight(compress.getGamma(), op), table = weight(compress.getTable(), op);
     if (failed(x) || failed(gamma) || failed(table)) return failure();
     config.set("rank", builder.getI64IntegerAttr(compress.getRank()));
-    config.set("dim", builder.getI64IntegerAttr(compress.getRopeDim()));
+    setRotation(config, compress, compress.getRopeDim());
     config.set("eps", builder.getF64FloatAttr(compress.getEps()));
-    config.set("interleaved", builder.getBoolAttr(compress.getInterleaved()));
-    config.set("mscale", builder.getF64FloatAttr(compress.getMscale()));
     config.set("in_ld", builder.getI64IntegerAttr(x->ld));
     config.set("in_offset", builder.getI64IntegerAttr(x->offset));
-    launched.args = {x->buffer, *gamma, positions, sequence, pageTable, *table, {cache, layerBytes}};
+    launched.args = {x->buffer, *gamma, positions, sequence, pageTable, *table, layerCache};
     launch("latent_append", config, std::move(launched));
     return success();
   }
@@ -56,14 +54,12 @@ LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
   if (failed(k) || failed(v) || failed(table)) return failure();
   config.set("kv_heads", builder.getI64IntegerAttr(rope.getHeads()));
   config.set("head_dim", builder.getI64IntegerAttr(rope.getHeadDim()));
-  config.set("dim", builder.getI64IntegerAttr(rope.getDim()));
-  config.set("interleaved", builder.getBoolAttr(rope.getInterleaved()));
-  config.set("mscale", builder.getF64FloatAttr(rope.getMscale()));
+  setRotation(config, rope, rope.getDim());
   config.set("k_ld", builder.getI64IntegerAttr(k->ld));
   config.set("k_offset", builder.getI64IntegerAttr(k->offset));
   config.set("v_ld", builder.getI64IntegerAttr(v->ld));
   config.set("v_offset", builder.getI64IntegerAttr(v->offset));
-  launched.args = {k->buffer, v->buffer, positions, sequence, pageTable, *table, {cache, layerBytes}};
+  launched.args = {k->buffer, v->buffer, positions, sequence, pageTable, *table, layerCache};
   launch("kv_append", config, std::move(launched));
   return success();
 }
@@ -94,8 +90,7 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
   if (latent->ld != op.getHeads() * op.getRank() || q->groups != 1)
     return op.emitOpError("cannot be lowered: heads x rank must be a multiple of 16");
   Config config;
-  setCache(config, op.getLayer());
-  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  const Arg layerCache = cacheOf(op.getLayer(), config);
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
   config.set("rank", builder.getI64IntegerAttr(op.getRank()));
   config.set("dim", builder.getI64IntegerAttr(op.getRopeDim()));
@@ -103,9 +98,8 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
   config.set("q_ld", builder.getI64IntegerAttr(q->ld));
   config.set("q_head_ld", builder.getI64IntegerAttr(op.getNope() + op.getRopeDim()));
   config.set("q_offset", builder.getI64IntegerAttr(q->offset + op.getNope()));
-  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
   return launchSplit(op, "latent_attention", config,
-                     {latent->buffer, q->buffer, positions, sequence, pageTable, {cache, layerBytes}},
+                     {latent->buffer, q->buffer, positions, sequence, pageTable, layerCache},
                      op.getHeads(), op.getRank(), (op.getHeads() + 15) / 16, op.getResult());
 }
 
@@ -118,8 +112,7 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
   auto uk = matrix(op.getWUk(), op, config), uv = matrix(op.getWUv(), op, unused);
   if (failed(q) || failed(uk) || failed(uv)) return failure();
   for (StringRef key : {"rows", "cols", "act"}) config.erase(key);
-  setCache(config, op.getLayer());
-  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  const Arg layerCache = cacheOf(op.getLayer(), config);
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
   config.set("rank", builder.getI64IntegerAttr(op.getRank()));
   config.set("dim", builder.getI64IntegerAttr(op.getRopeDim()));
@@ -131,9 +124,8 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
   config.set("q_offset", builder.getI64IntegerAttr(q->offset));
   const Rows out = newRows("attention", T(), op.getHeads() * op.getVDim());
   rows[op.getResult()] = out;
-  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
   launch("latent_attention_expanded", config,
-         {{q->buffer, *uk, *uv, sequence, positions, pageTable, contextLength, {cache, layerBytes}, out.buffer},
+         {{q->buffer, *uk, *uv, sequence, positions, pageTable, contextLength, layerCache, out.buffer},
           grid(constant(op.getHeads()), B()),
           {T(), P()},
           label(op, "attention")});
@@ -145,24 +137,22 @@ LogicalResult EntryLowering::lower(graph::AttentionOp op) {
   auto q = rowsOf(op.getQ(), op);
   if (failed(q)) return failure();
   Config config;
-  setCache(config, op.getLayer());
-  config.set("layer_bytes", builder.getI64IntegerAttr(0));
+  const Arg layerCache = cacheOf(op.getLayer(), config);
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
   config.set("kv_heads", builder.getI64IntegerAttr(op.getKvHeads()));
   config.set("head_dim", builder.getI64IntegerAttr(op.getHeadDim()));
   config.set("scale", builder.getF64FloatAttr(op.getScale()));
   config.set("q_ld", builder.getI64IntegerAttr(q->ld));
   config.set("window", builder.getI64IntegerAttr(op.getWindow()));
-  const int64_t layerBytes = op.getLayer() * program.pageTokens * program.rowBytes;
   if (!isPrefill())
     return launchSplit(op, "attention", config,
-                       {q->buffer, positions, sequence, pageTable, {cache, layerBytes}}, op.getHeads(),
+                       {q->buffer, positions, sequence, pageTable, layerCache}, op.getHeads(),
                        op.getHeadDim(), op.getKvHeads(), op.getResult());
   const Rows out = newRows("attention", T(), op.getHeads() * op.getHeadDim());
   rows[op.getResult()] = out;
   config.set("grid_heads", builder.getI64IntegerAttr(op.getKvHeads()));
   launch("attention_prefill", config,
-         {{q->buffer, sequence, positions, pageTable, contextLength, {cache, layerBytes}, out.buffer},
+         {{q->buffer, sequence, positions, pageTable, contextLength, layerCache, out.buffer},
           grid(constant(op.getKvHeads()), B()),
           {T(), P()},
           label(op, "attention")});

@@ -24,6 +24,16 @@ LogicalResult EntryLowering::lower(graph::EmbedOp op) {
   return success();
 }
 
+void EntryLowering::setProjection(Config& config, StringRef epilogue, int64_t batch, const Records& x,
+                                  int64_t outLd, bool bias) {
+  config.set("bias", builder.getBoolAttr(bias));
+  config.set("epilogue", builder.getStringAttr(epilogue));
+  config.set("batch", builder.getI64IntegerAttr(batch));
+  config.set("act_stride", builder.getI64IntegerAttr(x.stride));
+  config.set("act_batch_stride", builder.getI64IntegerAttr(x.batchStride));
+  config.set("out_ld", builder.getI64IntegerAttr(outLd));
+}
+
 LogicalResult EntryLowering::lower(graph::LinearOp op) {
   Config config;
   auto type = cast<RankedTensorType>(op.getW().getType());
@@ -46,8 +56,6 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
     if (failed(value)) return failure();
     launched.args.push_back(*value);
   }
-  config.set("bias", builder.getBoolAttr(static_cast<bool>(op.getBias())));
-  config.set("epilogue", builder.getStringAttr(op.getResidual() ? "residual" : "store"));
   if (Value residual = op.getResidual()) {
     auto value = rowsOf(residual, op);
     if (failed(value)) return failure();
@@ -59,10 +67,8 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
   }
   launched.args.push_back(out.buffer);
   rows[op.getResult()] = out;
-  config.set("batch", builder.getI64IntegerAttr(batch));
-  config.set("act_stride", builder.getI64IntegerAttr(x->stride));
-  config.set("act_batch_stride", builder.getI64IntegerAttr(x->batchStride));
-  config.set("out_ld", builder.getI64IntegerAttr(out.ld));
+  setProjection(config, op.getResidual() ? "residual" : "store", batch, *x, out.ld,
+                static_cast<bool>(op.getBias()));
   launched.grid = grid(constant(program.panels(config, n)), constant(batch));
   launch("linear", config, std::move(launched));
   return success();
@@ -79,12 +85,7 @@ LogicalResult EntryLowering::lower(graph::LinearSwigluOp op) {
   if (failed(x)) return failure();
   const Rows out = newRows("swiglu", T(), type.getDimSize(0));
   rows[op.getResult()] = out;
-  config.set("bias", builder.getBoolAttr(false));
-  config.set("epilogue", builder.getStringAttr("swiglu"));
-  config.set("batch", builder.getI64IntegerAttr(1));
-  config.set("act_stride", builder.getI64IntegerAttr(x->stride));
-  config.set("act_batch_stride", builder.getI64IntegerAttr(x->batchStride));
-  config.set("out_ld", builder.getI64IntegerAttr(out.ld));
+  setProjection(config, "swiglu", 1, *x, out.ld);
   Launch launched{{{x->buffer, x->offset}, *gate, *up, out.buffer},
                   grid(constant(program.panels(config, type.getDimSize(0)))),
                   {T()},
@@ -155,9 +156,7 @@ LogicalResult EntryLowering::lower(graph::RopeOp op) {
   rows[op.getResult()] = *x;  // in place
   Config config;
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
-  config.set("dim", builder.getI64IntegerAttr(op.getDim()));
-  config.set("interleaved", builder.getBoolAttr(op.getInterleaved()));
-  config.set("mscale", builder.getF64FloatAttr(op.getMscale()));
+  setRotation(config, op, op.getDim());
   for (StringRef side : {"in", "out"}) {
     config.set((side + "_ld").str(), builder.getI64IntegerAttr(x->ld));
     config.set((side + "_head_ld").str(), builder.getI64IntegerAttr(op.getHeadDim()));
@@ -212,12 +211,7 @@ LogicalResult EntryLowering::lower(graph::LogitsOp op) {
     return failure();
   auto normed = recordsOf(op.getResult(), 1, hidden, form, op);
   if (failed(normed)) return failure();
-  config.set("bias", builder.getBoolAttr(false));
-  config.set("epilogue", builder.getStringAttr("store"));
-  config.set("batch", builder.getI64IntegerAttr(1));
-  config.set("act_stride", builder.getI64IntegerAttr(normed->stride));
-  config.set("act_batch_stride", builder.getI64IntegerAttr(normed->batchStride));
-  config.set("out_ld", builder.getI64IntegerAttr(ld(vocab)));
+  setProjection(config, "store", 1, *normed, ld(vocab));
   output = newBuffer("logits", R() * (4 * ld(vocab)), schedule::BufferKind::Output);
   Launch launched{{{normed->buffer, normed->offset}, *head, output},
                   grid(constant(program.panels(config, vocab))),
