@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-# The public-domain texts that models/tiny learns: reading them from Debian's packages, splitting off
-# the held-out part, turning them into documents and chat turns, and training the tokenizer on them.
+# Reads the public-domain texts of models/tiny; makes its chat turns and its tokenizer from them.
 """Corpus of models/tiny. `python corpus.py --sources DIR` prints what it finds there.
 
 Getting the sources on Debian, without installing them:
@@ -180,8 +179,9 @@ def train_tokenizer(texts, vocab_size):
     """A byte-level BPE laid out like DeepSeek-V3's: its splits, its BOS rule, its special ids."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence([])
-    words = (r"[!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"
-             r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    words = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^""" "\r\n"
+             r"""\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[""" "\r\n"
+             r"""]*|\s*[""" "\r\n" r"""]+|\s+(?!\S)|\s+""")
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(r"\p{N}{1,3}"), "isolated"),
         pre_tokenizers.Split(Regex("[一-龥぀-ゟ゠-ヿ]+"), "isolated"),
@@ -194,7 +194,8 @@ def train_tokenizer(texts, vocab_size):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
     tokenizer.train_from_iterator(texts, trainer)
     # As published, the role markers follow the vocabulary and are not "special" to the decoder.
-    tokenizer.add_tokens([AddedToken(t, normalized=False, special=False) for t in (USER, ASSISTANT)])
+    tokenizer.add_tokens(
+        [AddedToken(t, normalized=False, special=False) for t in (USER, ASSISTANT)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A {BOS}:1 $B:1", special_tokens=[(BOS, 0)])
     if tokenizer.get_vocab_size() != vocab_size:
@@ -216,8 +217,8 @@ def encode_chats(tokenizer, works, seed):
     user, assistant = tokenizer.token_to_id(USER), tokenizer.token_to_id(ASSISTANT)
     chats = []
     for work in works:
-        turns, left = list(chat_turns(work, work.split()[0], rng)), 0
-        sides = tokenizer.encode_batch([t for turn in turns for t in turn], add_special_tokens=False)
+        sides = [side for turn in chat_turns(work, work.split()[0], rng) for side in turn]
+        sides, left = tokenizer.encode_batch(sides, add_special_tokens=False), 0
         for question, answer in zip(sides[::2], sides[1::2]):
             if left == 0:
                 chats.append([bos])
@@ -229,7 +230,8 @@ def encode_chats(tokenizer, works, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--sources", default="/", help="root under which the packages lie")
     for work in read_works(parser.parse_args().sources):
         kept, held_out = work.split()

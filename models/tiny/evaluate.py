@@ -36,6 +36,13 @@ def load_network(path):
                         for p in ("gate", "up", "down")] for e in range(CONFIG["n_routed_experts"])]
             tensors[f"{base}.gate_up"] = torch.stack([torch.cat(e[:2]) for e in experts])
             tensors[f"{base}.down"] = torch.stack([e[2] for e in experts])
+        # published_tensors undoes this: even rows of the rotary part first, then the odd ones.
+        rope = CONFIG["qk_rope_head_dim"]
+        order = torch.cat((torch.arange(0, rope, 2), torch.arange(1, rope, 2)))
+        q, kv = (f"layers.{layer}.self_attn.{n}.weight" for n in ("q_b_proj", "kv_a_proj_with_mqa"))
+        heads = tensors[q].view(CONFIG["num_attention_heads"], -1, CONFIG["q_lora_rank"])
+        tensors[q] = torch.cat((heads[:, :-rope], heads[:, -rope:][:, order]), 1).flatten(0, 1)
+        tensors[kv] = torch.cat((tensors[kv][:-rope], tensors[kv][-rope:][order]))
     model.load_state_dict(tensors)
     return model.eval()
 
@@ -60,18 +67,15 @@ def main():
     text = corpus.document_text(works[0], works[0].documents[0])
     assert tokenizer(text).input_ids == plain.encode(text).ids, "tokenizers differ"
     window = torch.tensor([held_out[works[1].name][0][:300]])
-    a, b = ours(window), theirs(window).logits
+    a, b = ours(window)[0], theirs(window).logits
     print(f"logits against transformers: relative error {float((a - b).norm() / b.norm()):.1e}")
 
-    for router in ours.routers():
-        router.load.zero_()
     loads = torch.zeros(len(ours.routers()), CONFIG["n_routed_experts"])
     nats = tokens = characters = 0
     for work in works:
         documents = held_out[work.name]
         for document in documents:
-            ours(torch.tensor([document[:512]]))
-        loads += torch.stack([r.load.clone() for r in ours.routers()])
+            loads += ours(torch.tensor([document[:512]]))[1]
         for length in (512, 2048):
             loss = mean_loss(ours, documents, length)
             ours.eval()
@@ -79,13 +83,13 @@ def main():
         count = sum(len(d) - 1 for d in documents)
         nats, tokens = nats + loss * count, tokens + count
         characters += sum(len(corpus.document_text(work, d)) for d in work.split()[1])
-    print(f"all held-out text: {tokens:,} tokens, perplexity {math.exp(nats / tokens):.2f}, "
-          f"{nats / characters / math.log(2):.3f} bits per character")
+    print(f"all held-out text: {tokens:,} tokens, perplexity {math.exp(nats / tokens):.2f} "
+          f"at 2048, {nats / characters / math.log(2):.3f} bits per character")
     share = loads / loads.sum(1, keepdim=True) * CONFIG["n_routed_experts"]
     for index, (row, router) in enumerate(zip(share, ours.routers()), start=1):
         bias = router.e_score_correction_bias
-        print(f"layer {index}: expert load {row.min():.2f}..{row.max():.2f} of the mean, routing bias "
-              f"{bias.min():+.3f}..{bias.max():+.3f}")
+        print(f"layer {index}: expert load {row.min():.2f}..{row.max():.2f} of the mean, "
+              f"routing bias {bias.min():+.3f}..{bias.max():+.3f}")
 
     def show(ids, **how):
         torch.manual_seed(1)
@@ -99,8 +103,8 @@ def main():
         show(ids, do_sample=False)
         show(ids, do_sample=True, temperature=0.8, top_p=0.95)
     for question in QUESTIONS:
-        chat = tokenizer.apply_chat_template([{"role": "user", "content": question}], tokenize=False,
-                                             add_generation_prompt=True)
+        turn = [{"role": "user", "content": question}]
+        chat = tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=True)
         ids = torch.tensor([plain.encode(chat, add_special_tokens=False).ids])
         print(f"\n--- chat: {chat!r}")
         show(ids, do_sample=True, temperature=0.8, top_p=0.95)

@@ -15,20 +15,49 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x):
-        return F.rms_norm(x.float(), self.weight.shape, self.weight, self.eps).to(x.dtype)
+        wide = x.float()
+        scale = torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
+        return (wide * scale * self.weight).to(x.dtype)
 
 
 def rotate(x, cos, sin):
-    """RoPE on interleaved pairs. The result is laid out in halves, which q·k does not see."""
-    even, odd = x[..., 0::2], x[..., 1::2]
-    return torch.cat((even * cos - odd * sin, odd * cos + even * sin), dim=-1)
+    """RoPE on the pairs (j, j + half): faster here than the published order, see `interleaved`."""
+    low, high = x.chunk(2, dim=-1)
+    return torch.cat((low * cos - high * sin, high * cos + low * sin), dim=-1)
+
+
+def interleaved(weight, rows):
+    """Put the last `rows` of every head's rows into the published order of pairs (2j, 2j + 1)."""
+    low, high = weight[..., -rows:, :].chunk(2, dim=-2)
+    pairs = torch.stack((low, high), dim=-2).flatten(-3, -2)
+    return torch.cat((weight[..., :-rows, :], pairs), dim=-2)
+
+
+class GatherRows(torch.autograd.Function):
+    """input[forth], where `back[i]` lists the output rows that came from input row i.
+
+    The gradient is then a gather too, instead of a scatter with conflicts. Out-of-range indices
+    (== number of rows) stand for a row of zeros.
+    """
+
+    @staticmethod
+    def forward(ctx, rows, forth, back):
+        ctx.save_for_backward(back)
+        return F.pad(rows, (0, 0, 0, 1))[forth]
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (back,) = ctx.saved_tensors
+        gathered = F.pad(gradient.flatten(0, -2), (0, 0, 0, 1))[back]
+        return gathered if back.dim() == 1 else gathered.sum(1), None, None
 
 
 class Attention(nn.Module):
     def __init__(self, c):
         super().__init__()
         self.heads, self.rank = c["num_attention_heads"], c["kv_lora_rank"]
-        self.nope, self.rope, self.value = c["qk_nope_head_dim"], c["qk_rope_head_dim"], c["v_head_dim"]
+        self.nope, self.rope = c["qk_nope_head_dim"], c["qk_rope_head_dim"]
+        self.value = c["v_head_dim"]
         hidden, eps = c["hidden_size"], c["rms_norm_eps"]
         head = self.nope + self.rope
         self.q_a_proj = nn.Linear(hidden, c["q_lora_rank"], bias=False)
@@ -51,9 +80,16 @@ class Attention(nn.Module):
         k_rope = rotate(k_rope, cos, sin)[:, None].expand(-1, self.heads, -1, -1)
         query = torch.cat((q_nope, rotate(q_rope, cos, sin)), dim=-1)
         key = torch.cat((k_nope, k_rope), dim=-1)
-        # The fused CPU kernel wants values as wide as keys; the padding is dropped again.
-        padded = F.pad(value, (0, key.shape[-1] - self.value))
-        mixed = F.scaled_dot_product_attention(query, key, padded, is_causal=True)
+        if length <= 256:
+            # Short windows: plain products, whose gradient is cheaper than the fused kernel's.
+            later = torch.ones(length, length, dtype=torch.bool).triu(1)
+            score = torch.matmul(query, key.transpose(2, 3)) * query.shape[-1] ** -0.5
+            weight = score.masked_fill(later, float("-inf")).softmax(-1, dtype=torch.float32)
+            mixed = torch.matmul(weight.to(value.dtype), value)
+        else:
+            # The fused CPU kernel wants values as wide as keys; the padding is dropped again.
+            padded = F.pad(value, (0, key.shape[-1] - self.value))
+            mixed = F.scaled_dot_product_attention(query, key, padded, is_causal=True)
         mixed = mixed[..., : self.value].transpose(1, 2).reshape(batch, length, -1)
         return self.o_proj(mixed)
 
@@ -79,7 +115,6 @@ class Router(nn.Module):
         self.scale = c["routed_scaling_factor"]
         self.weight = nn.Parameter(torch.empty(self.experts, c["hidden_size"]))
         self.register_buffer("e_score_correction_bias", torch.zeros(self.experts))
-        self.register_buffer("load", torch.zeros(self.experts), persistent=False)
 
     def forward(self, x):
         with torch.autocast("cpu", enabled=False):
@@ -90,18 +125,18 @@ class Router(nn.Module):
             mask = torch.ones(choice.shape[:2], dtype=torch.bool).scatter_(1, best, False)
             choice = choice.masked_fill(mask[..., None], float("-inf")).flatten(1)
             chosen = choice.topk(self.top_k, dim=-1).indices
-            self.load += torch.bincount(chosen.flatten(), minlength=self.experts)
         weights = scores.gather(1, chosen)
         return chosen, weights / (weights.sum(-1, keepdim=True) + 1e-20) * self.scale
 
     @torch.no_grad()
-    def balance(self, rate):
+    def balance(self, load, rate):
         """The aux-loss-free rule: raise the bias of underloaded experts, lower the others'."""
-        self.e_score_correction_bias += rate * torch.sign(self.load.mean() - self.load)
-        self.load.zero_()
+        self.e_score_correction_bias += rate * torch.sign(load.mean() - load)
 
 
 class MoE(nn.Module):
+    SPARE = 1.5  # room of an expert in training, in mean loads
+
     def __init__(self, c):
         super().__init__()
         hidden, inner = c["hidden_size"], c["moe_intermediate_size"]
@@ -110,24 +145,24 @@ class MoE(nn.Module):
         self.down = nn.Parameter(torch.empty(c["n_routed_experts"], hidden, inner))
         self.shared_experts = MLP(hidden, c["n_shared_experts"] * inner)
 
-    def forward(self, x):
+    def forward(self, x, loads):
+        # Each expert's tokens go into a block of fixed size, as fixed shapes are much faster than
+        # ragged ones. In training what does not fit is left out: rare once the load is balanced.
         flat = x.flatten(0, 1)
         chosen, weights = self.gate(flat)
-        # Each expert's rows go into a padded block of one batched product: fixed shapes are much
-        # faster than many ragged ones. Row `len(flat)` of the input is the zero that pads.
-        slots = chosen.flatten()
-        order = slots.argsort(stable=True)
-        counts = torch.bincount(slots, minlength=len(self.down))
-        room = -(-int(counts.max()) // 256) * 256
-        within = torch.arange(len(order)) - (counts.cumsum(0) - counts)[slots[order]]
-        place = torch.empty_like(order)
-        place[order] = slots[order] * room + within
-        rows = torch.full((len(self.down) * room,), len(flat))
-        rows[place] = torch.arange(len(slots)) // chosen.shape[1]
-        block = F.pad(flat, (0, 0, 0, 1))[rows].view(len(self.down), room, -1)
+        experts, total = len(self.down), chosen.numel()
+        hits = F.one_hot(chosen.flatten(), experts)
+        loads.append(hits.sum(0).float())
+        room = int(total / experts * self.SPARE) if self.training else int(loads[-1].max())
+        rank = ((hits.cumsum(0) - 1) * hits).sum(1)
+        place = torch.where(rank < room, chosen.flatten() * room + rank, experts * room)
+        slot = torch.full((experts * room + 1,), total)
+        slot = slot.scatter(0, place, torch.arange(total))[:-1]
+        place = place.view(chosen.shape)
+        block = GatherRows.apply(flat, slot // chosen.shape[1], place).view(experts, room, -1)
         gate, up = torch.bmm(block, self.gate_up.transpose(1, 2)).chunk(2, dim=-1)
         out = torch.bmm(F.silu(gate) * up, self.down.transpose(1, 2)).flatten(0, 1)
-        picked = out[place].view(*chosen.shape, -1)
+        picked = GatherRows.apply(out, place, slot)
         routed = (picked * weights[..., None].to(picked.dtype)).sum(1)
         return routed.view(x.shape) + self.shared_experts(x)
 
@@ -141,14 +176,14 @@ class Layer(nn.Module):
         self.post_attention_layernorm = RMSNorm(c["hidden_size"], c["rms_norm_eps"])
         self.mlp = MLP(c["hidden_size"], c["intermediate_size"]) if dense else MoE(c)
 
-    def forward(self, x, cos, sin, dropout):
-        attended = self.self_attn(self.input_layernorm(x), cos, sin)
-        x = x + F.dropout(attended, dropout, self.training)
-        return x + F.dropout(self.mlp(self.post_attention_layernorm(x)), dropout, self.training)
+    def forward(self, x, cos, sin, loads):
+        x = x + self.self_attn(self.input_layernorm(x), cos, sin)
+        normed = self.post_attention_layernorm(x)
+        return x + (self.mlp(normed, loads) if isinstance(self.mlp, MoE) else self.mlp(normed))
 
 
 class Model(nn.Module):
-    """Token ids [batch, length] -> logits [batch, length, vocabulary]."""
+    """Token ids [batch, length] -> logits [batch, length, vocabulary] and loads [layer, expert]."""
 
     def __init__(self, c):
         super().__init__()
@@ -168,21 +203,27 @@ class Model(nn.Module):
                 into_residual = name.endswith(("o_proj.weight", "down_proj.weight", ".down"))
                 nn.init.normal_(weight, std=0.02 * (residual if into_residual else 1.0))
 
-    def forward(self, tokens, dropout=0.0):
+    def forward(self, tokens):
         length = tokens.shape[1]
-        x = F.dropout(self.embed_tokens(tokens), dropout, self.training)
+        x, loads = self.embed_tokens(tokens), []
         for layer in self.layers:
-            x = layer(x, self.cos[:length], self.sin[:length], dropout)
-        return self.lm_head(self.norm(x))
+            x = layer(x, self.cos[:length], self.sin[:length], loads)
+        return self.lm_head(self.norm(x)), torch.stack(loads)
 
     def routers(self):
         return [layer.mlp.gate for layer in self.layers if isinstance(layer.mlp, MoE)]
 
 
 def published_tensors(model):
-    """{published name: tensor}: bf16, but the routing bias stays in float32 as DeepSeek ships it."""
+    """{published name: tensor}: bf16, but the routing bias stays float32 as DeepSeek ships it."""
     tensors = {}
+    config = model.config
     for name, value in model.state_dict().items():
+        if name.endswith("q_b_proj.weight"):
+            heads = value.view(config["num_attention_heads"], -1, value.shape[1])
+            value = interleaved(heads, config["qk_rope_head_dim"]).flatten(0, 1)
+        elif name.endswith("kv_a_proj_with_mqa.weight"):
+            value = interleaved(value, config["qk_rope_head_dim"])
         prefix = name if name.startswith("lm_head") else f"model.{name}"
         if name.endswith("mlp.gate_up"):
             for expert, weight in enumerate(value):

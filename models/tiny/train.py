@@ -8,11 +8,12 @@ Needs torch, transformers (evaluate.py only), tokenizers, safetensors and numpy 
 `python corpus.py --help` for how to get the sources. `--minutes` fixes the number of steps from the
 speed measured at the start; `--steps` fixes it directly and makes the run repeatable: every batch
 depends on the seed and the step alone. A run stopped half-way goes on from `--state`.
+torch.compile needs a C++ compiler on the machine.
 """
 
 import argparse
+import concurrent.futures
 import json
-import math
 import pathlib
 import time
 
@@ -23,6 +24,7 @@ from torch.nn import functional as F
 
 import corpus
 import network
+from optimizer import Pair
 
 CONFIG = {
     "architectures": ["DeepseekV3ForCausalLM"],
@@ -71,7 +73,8 @@ CONFIG = {
 
 # V3's template without tools: a system prompt follows BOS bare, an answer ends with EOS.
 CHAT_TEMPLATE = (
-    "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
+    "{% if not add_generation_prompt is defined %}"
+    "{% set add_generation_prompt = false %}{% endif %}"
     "{% set ns = namespace(system_prompt='') %}"
     "{%- for message in messages %}{%- if message['role'] == 'system' %}"
     "{%- set ns.system_prompt = message['content'] %}{%- endif %}{%- endfor %}"
@@ -84,13 +87,13 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ '<｜Assistant｜>' }}{% endif %}"
 )
 
-# (share of the run, tokens a window): most is learnt on short windows, the end on full ones.
-WINDOWS = ((0.80, 256), (0.94, 512), (1.00, 2048))
+# (share of the run, tokens a window): most is learnt on short windows, the end on longer ones.
+WINDOWS = ((0.93, 256), (1.00, 512))
 TOKENS_PER_STEP = 8192
 CHAT_SHARE = 0.25
-PEAK_RATE, FINAL_RATE, WARMUP = 3e-3, 3e-5, 100
-WEIGHT_DECAY, DROPOUT = 0.1, 0.1
-BALANCE_RATE = 1e-3  # gamma of the aux-loss-free rule
+MUON_RATE, ADAM_RATE, WEIGHT_DECAY = 0.02, 3e-3, 0.05
+WARMUP, LEVEL_UNTIL = 40, 0.6  # in steps; as a share of the run
+BALANCE_RATE = 2e-3  # gamma of the aux-loss-free rule
 
 
 class Windows:
@@ -124,10 +127,12 @@ def make_batch(seed, step, steps, plain, chats):
     return torch.from_numpy(windows)
 
 
-def learning_rate(step, steps):
-    progress = min(1.0, step / steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * progress))
-    return min(1.0, (step + 1) / WARMUP) * (FINAL_RATE + (PEAK_RATE - FINAL_RATE) * cosine)
+def rate_scale(step, steps):
+    """A short warm-up, then level, then straight down to zero.
+
+    While it is level a run can be resumed with another --steps, as if it had begun with it.
+    """
+    return min((step + 1) / WARMUP, 1.0, (1 - step / steps) / (1 - LEVEL_UNTIL))
 
 
 @torch.no_grad()
@@ -138,52 +143,62 @@ def mean_loss(model, documents, length=512):
     for document in documents:
         for start in range(0, len(document) - 1, length):
             window = torch.tensor([document[start : start + length + 1]])
-            logits = model(window[:, :-1]).float()
+            logits = model(window[:, :-1])[0].float()
             total += F.cross_entropy(logits[0], window[0, 1:], reduction="sum").item()
             count += window.shape[1] - 1
     model.train()
-    for router in model.routers():
-        router.load.zero_()
     return total / count
 
 
-def make_optimizer(model):
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() == 1]
-    groups = [{"params": matrices, "weight_decay": WEIGHT_DECAY},
-              {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.95), fused=True)
+def batch_loss(model, windows):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits, loads = model(windows[:, :-1])
+    return F.cross_entropy(logits.flatten(0, 1).float(), windows[:, 1:].flatten()), loads
 
 
-def run_step(model, optimizer, windows, rate, parts):
-    """One update from `parts` equal slices of the batch; returns the loss and the expert loads."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    total = 0.0
-    for part in windows.chunk(parts):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(part[:, :-1], DROPOUT)
-        loss = F.cross_entropy(logits.flatten(0, 1).float(), part[:, 1:].flatten())
-        (loss * len(part) / len(windows)).backward()
-        total += loss.item() * len(part) / len(windows)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=False)
-    return total
+class Gradients:
+    """Computes a batch's gradients in equal slices, one Python thread each.
+
+    One wait a step instead of one an operator: on a busy machine this is far better than letting
+    every operator use all cores.
+    """
+
+    def __init__(self, model, workers):
+        self.model, self.workers = model, workers
+        self.pool = concurrent.futures.ThreadPoolExecutor(workers)
+        self.compiled = torch.compile(batch_loss, dynamic=False)
+        self.shapes = set()
+
+    def slice(self, windows):
+        loss, loads = self.compiled(self.model, windows)
+        return loss.detach(), loads, torch.autograd.grad(loss, list(self.model.parameters()))
+
+    def compute(self, windows):
+        """Fills .grad; returns the loss and the experts' loads."""
+        slices = windows.chunk(self.workers)
+        if slices[0].shape not in self.shapes:  # compiles: not a thing to do in two threads at once
+            self.shapes.add(slices[0].shape)
+            results = [self.slice(s) for s in slices]
+        else:
+            results = list(self.pool.map(self.slice, slices))
+        losses, loads, gradients = zip(*results)
+        for parameter, *parts in zip(self.model.parameters(), *gradients):
+            parameter.grad = sum(parts[1:], parts[0]) / len(parts)
+        return sum(losses) / len(losses), sum(loads)
 
 
 def train(model, optimizer, args, plain, chats, held_out, state):
     step, steps, spent = state["step"], state["steps"], state["spent"]
     began, measured_from = time.time(), None
     saved = reported = began
+    gradients = Gradients(model, args.workers)
     while steps is None or step < steps:
-        torch.manual_seed(args.seed * 1_000_003 + step)
         horizon = steps or 1_000_000
         windows = make_batch(args.seed, step, horizon, plain, chats)
-        loss = run_step(model, optimizer, windows, learning_rate(step, horizon), args.parts)
-        loads = torch.stack([router.load.clone() for router in model.routers()])
-        for router in model.routers():
-            router.balance(BALANCE_RATE if step < 0.95 * horizon else 0.0)
+        loss, loads = gradients.compute(windows)
+        optimizer.step(rate_scale(step, horizon))
+        for router, load in zip(model.routers(), loads):
+            router.balance(load, BALANCE_RATE if step < 0.95 * horizon else 0.0)
         step, now = step + 1, time.time()
         if steps is None and step == 3:
             measured_from = now
@@ -194,11 +209,11 @@ def train(model, optimizer, args, plain, chats, held_out, state):
         if now - reported > 30 or step == steps:
             reported = now
             peak = (loads.max(1).values / loads.mean(1)).max()
-            print(f"step {step}/{steps} loss {loss:.3f} fullest expert {peak:.2f}x mean, "
+            print(f"step {step}/{steps} loss {loss.item():.3f} fullest expert {peak:.2f}x mean, "
                   f"{(spent + now - began) / 60:.1f} min", flush=True)
-        if now - saved > 300 or step == steps:
+        if now - saved > 120 or step == steps:
             saved = now
-            sample = [d for part in held_out.values() for d in part[:3]]
+            sample = [part[0][:513] for part in held_out.values()]
             print(f"held-out loss (a part of it) {mean_loss(model, sample):.3f}", flush=True)
             save_state(args.state, model, optimizer, step, steps, spent + now - began)
 
@@ -246,10 +261,9 @@ def main():
     parser.add_argument("--minutes", type=float, default=75.0)
     parser.add_argument("--steps", type=int, help="instead of --minutes")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--parts", type=int, default=2, help="slices of a batch, to save memory")
+    parser.add_argument("--workers", type=int, default=2, help="threads, each with a slice")
     args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     torch.manual_seed(args.seed)
     args.state.mkdir(parents=True, exist_ok=True)
@@ -265,12 +279,16 @@ def main():
           f"{sum(len(d) for part in held_out.values() for d in part):,}", flush=True)
 
     model = network.Model(CONFIG)
-    optimizer = make_optimizer(model)
+    optimizer = Pair(model, MUON_RATE, ADAM_RATE, WEIGHT_DECAY, args.workers)
     state = {"step": 0, "steps": args.steps, "spent": 0.0}
     if (args.state / "state.pt").exists():
         state = torch.load(args.state / "state.pt", weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
+        if args.steps is not None:
+            if max(state["step"], 1) > min(args.steps, state["steps"] or args.steps) * LEVEL_UNTIL:
+                raise SystemExit("--steps can change only before the learning rate falls")
+            state["steps"] = args.steps
         print(f"resumed at step {state['step']} of {state['steps']}", flush=True)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters", flush=True)
     train(model, optimizer, args, plain, chats, held_out, state)
