@@ -26,7 +26,7 @@
 namespace fathom::testing {
 namespace {
 
-constexpr int kMatvecRounds = 150, kMatmulRounds = 4;
+constexpr int kMatvecRounds = 150, kMatmulRounds = 40;
 constexpr int64_t kPool = int64_t{1} << 30;  // bytes of weights that matvecs run over
 
 double now() {
@@ -123,11 +123,11 @@ struct Case {
 struct Prepared {
   Case shape;
   std::string name, config;
-  int64_t matrixBytes, stride, panels;
+  int64_t matrixBytes, stride, tiles, panels;
 };
 
 Prepared prepare(const TargetProfile& profile, const Case& c) {
-  Prepared p{c, c.enc + "_" + std::to_string(c.rows) + "x" + std::to_string(c.cols), {}, 0, 0, 0};
+  Prepared p{c, c.enc + "_" + std::to_string(c.rows) + "x" + std::to_string(c.cols), {}, 0, 0, 0, 0};
   int64_t step = c.enc == "f32" ? 1 : c.enc == "bf16" ? 2 : 64;
   int64_t stepBytes = c.enc == "q8" ? 1088 : c.enc == "q4" ? 576 : 64;
   p.matrixBytes = c.rows / 16 * (c.cols / step) * stepBytes;
@@ -135,9 +135,9 @@ Prepared prepare(const TargetProfile& profile, const Case& c) {
   p.config = "rows = " + std::to_string(c.rows) + ", cols = " + std::to_string(c.cols) + ", enc = \"" +
              c.enc + "\", act = \"" + c.act + "\", act_stride = " + std::to_string(p.stride) +
              ", out_ld = " + std::to_string(c.rows) + ", epilogue = \"store\"";
-  int64_t tiles = panelTiles(profile.name, p.config);
-  p.panels = (c.rows / 16 + tiles - 1) / tiles;
-  p.config += ", panel_tiles = " + std::to_string(tiles);
+  p.tiles = panelTiles(profile.name, p.config);
+  p.panels = (c.rows / 16 + p.tiles - 1) / p.tiles;
+  p.config += ", panel_tiles = " + std::to_string(p.tiles);
   return p;
 }
 
@@ -193,11 +193,12 @@ class Bench {
 
  private:
   // One dispatch: workgroups are taken from a counter, as the driver does.
-  void dispatch(const Prepared& p, const uint8_t* weight, int64_t tokens, std::atomic<int64_t>& next) {
+  void dispatch(const Prepared& p, const uint8_t* weight, int64_t tokens, int64_t panels,
+                std::atomic<int64_t>& next) {
     void* bindings[] = {act_, const_cast<uint8_t*>(weight), out_};
     fathom_cpu_args args{bindings, &tokens, nullptr};
     fathom_cpu_kernel code = KernelImage::code(*image_->find(p.name));
-    for (int64_t x; (x = next.fetch_add(1)) < p.panels;) code(&args, static_cast<uint32_t>(x), 0, 0);
+    for (int64_t x; (x = next.fetch_add(1)) < panels;) code(&args, static_cast<uint32_t>(x), 0, 0);
   }
 
   void matvec(const Prepared& p, int threads) {
@@ -214,7 +215,7 @@ class Bench {
       from = at % (matrices - perRound) * p.matrixBytes;
       t = timed(threads, [&](int) {
             for (int64_t i = 0; i < perRound; ++i)
-              dispatch(p, pool_ + from + i * p.matrixBytes, 1, next[i]);
+              dispatch(p, pool_ + from + i * p.matrixBytes, 1, p.panels, next[i]);
           }).wall;
       kernel = std::max(kernel, bytes / t / 1e9);
       at += perRound;
@@ -233,7 +234,7 @@ class Bench {
     if (p.shape.act == "bf16" && profile_.avx512Bf16) loop = peakBf16, lanes = 32;
     if (p.shape.act == "f32" && profile_.avx512) loop = peakF32, lanes = 16;
     if (!loop) return 0;
-    constexpr int64_t kIterations = 200000;
+    constexpr int64_t kIterations = 30000;
     double t = timed(threads, [&](int) { loop(kIterations); }).processor;
     return 2 * lanes * 40 * kIterations * threads / t;
 #else
@@ -242,15 +243,18 @@ class Bench {
   }
 
   void matmul(const Prepared& p, int threads) {
+    // A few panels of the matrix: a round shorter than the scheduler's time slice.
     constexpr int64_t kTokens = 512;
+    const int64_t panels = std::min<int64_t>(p.panels, 2 * threads);
+    const double rows = std::min<double>(p.shape.rows, 16.0 * p.tiles * panels);
     double limit = 0, kernel = 0;
     for (int round = 0; round < kMatmulRounds; ++round) {
       limit = std::max(limit, peak(p, threads) / 1e9);
       std::atomic<int64_t> next = 0;
       double t = timed(threads, [&](int) {
-                   dispatch(p, pool_ + round * p.matrixBytes, kTokens, next);
+                   dispatch(p, pool_ + round % 4 * p.matrixBytes, kTokens, panels, next);
                  }).processor;
-      kernel = std::max(kernel, 2.0 * kTokens * p.shape.rows * p.shape.cols / t / 1e9);
+      kernel = std::max(kernel, 2.0 * kTokens * rows * p.shape.cols / t / 1e9);
     }
     std::printf("matmul %-16s act %-4s %d thread%s %6.0f Gop/s", p.name.c_str(), p.shape.act.c_str(),
                 threads, threads > 1 ? "s" : " ", kernel);

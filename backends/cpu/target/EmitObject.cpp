@@ -10,6 +10,7 @@
 #include "llvm/IR/IRBuilder.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Object/ObjectFile.h"
 #include "llvm/Passes/PassBuilder.h"
@@ -33,6 +34,30 @@ std::string featureString(const TargetProfile& profile) {
   return out;
 }
 
+// A profile may come from a file. LLVM ignores names it does not know and aborts on code for instructions
+// it was not allowed, so that every name is looked up here.
+mlir::LogicalResult checkProfile(const TargetProfile& profile, const llvm::Target& target,
+                                 const llvm::Triple& triple, mlir::Location loc) {
+  auto refuse = [&](llvm::StringRef field, llvm::StringRef expected, llvm::StringRef found) {
+    return mlir::emitError(loc) << "target '" << profile.name << "': " << field << ": expected "
+                                << expected << ", found '" << found << "'";
+  };
+  bool known = (triple.getArch() == llvm::Triple::x86_64 || triple.getArch() == llvm::Triple::aarch64) &&
+               triple.isOSBinFormatELF();
+  if (!known) return refuse("triple", "x86_64 or aarch64 with ELF", profile.triple);
+  std::unique_ptr<llvm::MCSubtargetInfo> info(target.createMCSubtargetInfo(triple, "", ""));
+  for (const std::string* cpu : {&profile.cpu, &profile.tune})
+    if (!cpu->empty() && !info->isCPUStringValid(*cpu))
+      return refuse(cpu == &profile.cpu ? "cpu" : "tune", "a processor of " + triple.str(), *cpu);
+  for (const std::string& feature : profile.features)
+    if (llvm::none_of(info->getAllProcessorFeatures(),
+                      [&](const auto& entry) { return feature == entry.Key; }))
+      return refuse("features", "features of " + triple.str(), feature);
+  if (triple.isX86() && !profile.avx2) return refuse("features", "avx2 and fma at least", "none");
+  if (triple.isAArch64() && !profile.neon) return refuse("features", "neon at least", "none");
+  return mlir::success();
+}
+
 FailureOr<std::unique_ptr<llvm::TargetMachine>> makeMachine(const TargetProfile& profile,
                                                             mlir::Location loc) {
   static std::once_flag once;
@@ -52,6 +77,7 @@ FailureOr<std::unique_ptr<llvm::TargetMachine>> makeMachine(const TargetProfile&
   if (!target)
     return mlir::emitError(loc) << "target '" << profile.name << "': triple '" << profile.triple
                                 << "': " << error;
+  if (failed(checkProfile(profile, *target, triple, loc))) return failure();
   llvm::TargetOptions options;
   // Only explicit fma contracts, so that every specialisation of a kernel rounds alike.
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;

@@ -77,8 +77,32 @@ TEST(Image, ErrorsNameTheKernel) {
   EXPECT_NE(compileBytes(profile, {{"k", "warp", ""}}, bytes)
                 .find("kernel 'k': unknown family 'warp', expected one of add"),
             std::string::npos);
-  profile.triple = "sparc-unknown-linux";
-  EXPECT_NE(compileBytes(profile, specs(), bytes).find("sparc"), std::string::npos);
+  EXPECT_TRUE(bytes.empty());
+}
+
+TEST(Image, RefusesProfilesThatLlvmDoesNotKnow) {
+  std::vector<char> bytes;
+  auto error = [&](auto change) {
+    TargetProfile profile = profileNamed("cpu:x86-64-v3");
+    change(profile);
+    return compileBytes(profile, {specs()[3]}, bytes);
+  };
+  EXPECT_NE(error([](TargetProfile& p) { p.triple = "sparc-unknown-linux"; })
+                .find("triple: expected x86_64 or aarch64 with ELF, found 'sparc-unknown-linux'"),
+            std::string::npos);
+  EXPECT_NE(error([](TargetProfile& p) { p.triple = "no triple"; }).find("'no triple'"),
+            std::string::npos);
+  EXPECT_NE(error([](TargetProfile& p) { p.cpu = "z80"; }).find("cpu: expected"), std::string::npos);
+  EXPECT_NE(error([](TargetProfile& p) { p.tune = "z80"; }).find("tune: expected"), std::string::npos);
+  EXPECT_NE(error([](TargetProfile& p) { p.setFeatures({"avx2", "fma", "mmu"}); }).find("'mmu'"),
+            std::string::npos);
+  EXPECT_NE(error([](TargetProfile& p) { p.setFeatures({}); }).find("avx2"), std::string::npos);
+  // Features of one architecture on the other.
+  EXPECT_NE(error([](TargetProfile& p) {
+              p.triple = "aarch64-unknown-linux-gnu";
+              p.cpu = "generic";
+            }).find("features"),
+            std::string::npos);
   EXPECT_TRUE(bytes.empty());
 }
 
