@@ -160,7 +160,7 @@ absl::StatusOr<Value> FromJson(const nlohmann::ordered_json& json, int depth) {
 absl::Status AppendJson(Context& context, const Value& value, const JsonStyle& style, int level,
                         MarkedText* out) {
   const auto plain = [&](std::string_view text) { out->Append(text, MarkedText::kControl); };
-  FATHOM_RETURN_IF_ERROR(context.Charge(64 + (value.IsString() ? value.AsText().size() : 0)));
+  FATHOM_RETURN_IF_ERROR(context.Charge(256 + (value.IsString() ? 8 * value.AsText().size() : 0)));
   FATHOM_RETURN_IF_ERROR(context.CheckLength(out->size()));
   if (level > kMaxDepth) return context.Error("tojson: the value is nested too deeply");
   std::string between, before_end;

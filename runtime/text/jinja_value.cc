@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdio>
 
-#include "runtime/text/utf8.h"
 
 namespace fathom::text::jinja {
 namespace {
@@ -15,7 +14,7 @@ namespace {
 // Equality and printing give up below this depth; a namespace may contain itself.
 constexpr int kMaxDepth = 100;
 // Visiting a value costs about as much as copying so many bytes.
-constexpr Work kVisit = 64;
+constexpr Work kVisit = 256;
 
 bool EqualAt(const Value& a, const Value& b, int depth, Work* work) {
   if (depth > kMaxDepth || (*work -= kVisit) < 0) return false;
@@ -56,23 +55,26 @@ void AppendQuoted(const MarkedText& text, MarkedText* out) {
   const bool has_single = bytes.find('\'') != std::string::npos;
   const char quote = has_single && bytes.find('"') == std::string::npos ? '"' : '\'';
   out->Append(std::string(1, quote), MarkedText::kControl);
-  for (size_t at = 0; at < bytes.size();) {
-    const size_t length = CharLength(bytes[at]);
+  size_t done = 0;  // what stands as it is goes over in runs
+  for (size_t at = 0; at < bytes.size(); ++at) {
     const char c = bytes[at];
-    const char origin = text.origin(at);
+    std::string escape;
     if (c == quote || c == '\\') {
-      out->Append(std::string("\\") + c, origin);
+      escape = std::string("\\") + c;
     } else if (c == '\n' || c == '\r' || c == '\t') {
-      out->Append(c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t", origin);
+      escape = c == '\n' ? "\\n" : c == '\r' ? "\\r" : "\\t";
     } else if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
       char code[8];
       std::snprintf(code, sizeof code, "\\x%02x", static_cast<unsigned>(c));
-      out->Append(code, origin);
+      escape = code;
     } else {
-      out->Append(text.Substr(at, length));
+      continue;
     }
-    at += length;
+    out->Append(text.Substr(done, at - done));
+    out->Append(escape, text.origin(at));
+    done = at + 1;
   }
+  out->Append(text.Substr(done));
   out->Append(std::string(1, quote), MarkedText::kControl);
 }
 
@@ -82,7 +84,7 @@ void AppendRepr(const Value& value, int depth, Work* work, MarkedText* out) {
   if (depth > kMaxDepth) {
     plain("...");
   } else if (value.IsString()) {
-    *work -= static_cast<Work>(value.AsText().size());
+    *work -= 8 * static_cast<Work>(value.AsText().size());
     if (*work >= 0) AppendQuoted(value.AsText(), out);
   } else if (value.IsList()) {
     const auto& items = value.AsList();
