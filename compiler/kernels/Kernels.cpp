@@ -74,8 +74,8 @@ mlir::FailureOr<KernelInterface> emitKernel(mlir::ModuleOp into, llvm::StringRef
                             << "', expected one of " << llvm::join(kernelFamilies(), ", ");
   KernelBuilder k(into, name, family, config, profile);
   bool emitted = mlir::succeeded(row->second(k));
-  // finish() erases the function when the config was refused; an emitter that fails for another reason
-  // has said why, and its half function must not stay.
+  // finish() erases the function when the config was refused; an emitter that fails for another
+  // reason has said why, and its half function must not stay.
   if (!emitted) k.cfg().require(false, "not emitted");
   mlir::FailureOr<mlir::func::FuncOp> func = k.finish();
   if (mlir::failed(func)) return failure();
@@ -101,8 +101,8 @@ int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr conf
   if (rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent || !enc) return 1;
   WeightLayout layout(*enc, rows, cols);
   int64_t bytes = layout.tileBytes * (word("epilogue") == "swiglu" ? 2 : 1);
-  // 256 KB are long enough for a stream to get going and stay in the L2 beside the activations. Not fewer
-  // than 32 workgroups while a pair of tiles each allows it.
+  // 256 KB are long enough for a stream to get going and stay in the L2 beside the activations. Not
+  // fewer than 32 workgroups while a pair of tiles each allows it.
   constexpr int64_t kBytes = 256 << 10, kWorkgroups = 32;
   int64_t tiles = std::min(kBytes / bytes, layout.tiles / kWorkgroups);
   return std::clamp<int64_t>(tiles / 2 * 2, 2, std::max<int64_t>(2, roundUp(layout.tiles, 2)));

@@ -29,8 +29,8 @@ struct KernelRequest {
 struct CodegenOptions {
   unsigned threads = 2;  // the code is the same for every number of threads
 
-  /// Called for every kernel and stage with its text: "mlir" (as emitted), "llvm" (optimised LLVM IR),
-  /// "asm". Calls are serialised, in no fixed order. Empty: nothing is printed.
+  /// Called for every kernel and stage with its text: "mlir" (as emitted), "llvm" (optimised LLVM
+  /// IR), "asm". Calls are serialised, in no fixed order. Empty: nothing is printed.
   std::function<void(llvm::StringRef kernel, llvm::StringRef stage, llvm::StringRef text)> dump;
 };
 
@@ -49,11 +49,12 @@ class Target {
   /// one, is an error that says what is accepted.
   virtual llvm::Expected<TargetProfile> profileFor(llvm::StringRef name) const = 0;
 
-  /// Compiles `kernels` for `profile` and appends the code image to `code`, in the form that the driver
-  /// loads (backends/*/abi). Equal requests give equal bytes. Failures are diagnostics at the request's
-  /// location that name the kernel.
+  /// Compiles `kernels` for `profile` and appends the code image to `code`, in the form that the
+  /// driver loads (backends/*/abi). Equal requests give equal bytes. Failures are diagnostics at
+  /// the request's location that name the kernel.
   virtual mlir::LogicalResult compile(llvm::ArrayRef<KernelRequest> kernels,
-                                      const TargetProfile& profile, llvm::SmallVectorImpl<char>& code,
+                                      const TargetProfile& profile,
+                                      llvm::SmallVectorImpl<char>& code,
                                       const CodegenOptions& options) const = 0;
 };
 

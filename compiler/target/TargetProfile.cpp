@@ -19,8 +19,8 @@ llvm::Error fieldError(llvm::StringRef where, llvm::StringRef field, const llvm:
   return llvm::createStringError(where + ": " + field + ": expected " + expected);
 }
 
-llvm::Error readString(const llvm::json::Object& object, llvm::StringRef where, llvm::StringRef field,
-                       bool required, std::string& out) {
+llvm::Error readString(const llvm::json::Object& object, llvm::StringRef where,
+                       llvm::StringRef field, bool required, std::string& out) {
   const llvm::json::Value* value = object.get(field);
   if (!value && !required) return llvm::Error::success();
   std::optional<llvm::StringRef> text;
@@ -73,8 +73,12 @@ llvm::StringRef TargetProfile::activationFor(llvm::StringRef encoding) const {
 }
 
 llvm::json::Value TargetProfile::toJson() const {
-  llvm::json::Object object{{"name", name}, {"driver", driver}, {"triple", triple},
-                            {"cpu", cpu},   {"tune", tune},     {"features", features},
+  llvm::json::Object object{{"name", name},
+                            {"driver", driver},
+                            {"triple", triple},
+                            {"cpu", cpu},
+                            {"tune", tune},
+                            {"features", features},
                             {"prefetch_bytes", prefetchBytes}};
   if (measured)
     object["measured"] = llvm::json::Object{{"read_gbps", measured->readGBps},
@@ -94,18 +98,14 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
     return error;
 
   TargetProfile profile;
-  if (llvm::Error error = readString(*object, where, "name", true, profile.name))
-    return error;
-  if (llvm::Error error = readString(*object, where, "driver", true, profile.driver))
-    return error;
-  if (llvm::Error error = readString(*object, where, "triple", false, profile.triple))
-    return error;
-  if (llvm::Error error = readString(*object, where, "cpu", false, profile.cpu))
-    return error;
-  if (llvm::Error error = readString(*object, where, "tune", false, profile.tune))
-    return error;
+  if (llvm::Error error = readString(*object, where, "name", true, profile.name)) return error;
+  if (llvm::Error error = readString(*object, where, "driver", true, profile.driver)) return error;
+  if (llvm::Error error = readString(*object, where, "triple", false, profile.triple)) return error;
+  if (llvm::Error error = readString(*object, where, "cpu", false, profile.cpu)) return error;
+  if (llvm::Error error = readString(*object, where, "tune", false, profile.tune)) return error;
   if (llvm::StringRef(profile.name).split(':').first != profile.driver)
-    return fieldError(where, "name", "a name that begins with the driver, '" + profile.driver + "'");
+    return fieldError(where, "name",
+                      "a name that begins with the driver, '" + profile.driver + "'");
 
   const llvm::json::Array* list = object->getArray("features");
   if (!list) return fieldError(where, "features", "an array of strings");
@@ -127,14 +127,13 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
     const llvm::json::Object* rates = value->getAsObject();
     if (!rates) return fieldError(where, "measured", "an object");
     std::string inner = (where + ": measured").str();
-    if (llvm::Error error = refuseUnknown(
-            *rates, inner, {"read_gbps", "int8_gops", "bf16_gflops", "f32_gflops"}))
+    if (llvm::Error error =
+            refuseUnknown(*rates, inner, {"read_gbps", "int8_gops", "bf16_gflops", "f32_gflops"}))
       return error;
     MeasuredRates& out = profile.measured.emplace();
-    for (auto [field, target] : {std::pair{"read_gbps", &out.readGBps},
-                                 std::pair{"int8_gops", &out.int8Gops},
-                                 std::pair{"bf16_gflops", &out.bf16Gflops},
-                                 std::pair{"f32_gflops", &out.f32Gflops}})
+    for (auto [field, target] :
+         {std::pair{"read_gbps", &out.readGBps}, std::pair{"int8_gops", &out.int8Gops},
+          std::pair{"bf16_gflops", &out.bf16Gflops}, std::pair{"f32_gflops", &out.f32Gflops}})
       if (llvm::Error error = readRate(*rates, inner, field, *target)) return error;
   }
   return profile;

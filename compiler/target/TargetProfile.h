@@ -14,8 +14,8 @@
 
 namespace fathom {
 
-/// Rates measured on one device by `fathom devices --profile`. Optional: code never depends on them,
-/// plans and reports do.
+/// Rates measured on one device by `fathom devices --profile`. Optional: code never depends on
+/// them, plans and reports do.
 struct MeasuredRates {
   double readGBps = 0;    // main memory, all cores
   double int8Gops = 0;    // int8 multiply-adds, two operations each
@@ -31,23 +31,23 @@ struct TargetProfile {
   std::string cpu;     // LLVM's processor name whose instructions may always be used: "x86-64-v4"
   std::string tune;    // LLVM's processor name to schedule for: "znver4"; empty: `cpu`
 
-  /// What the loader must find on the device before it picks this code: LLVM's feature names, sorted.
-  /// x86-64-v3 is avx2 bmi bmi2 f16c fma lzcnt movbe; v4 adds avx512bw avx512cd avx512dq avx512f
-  /// avx512vl; further ones are avx512vnni and avx512bf16. AArch64 knows neon and dotprod.
+  /// What the loader must find on the device before it picks this code: LLVM's feature names,
+  /// sorted. x86-64-v3 is avx2 bmi bmi2 f16c fma lzcnt movbe; v4 adds avx512bw avx512cd avx512dq
+  /// avx512f avx512vl; further ones are avx512vnni and avx512bf16. AArch64 knows neon and dotprod.
   std::vector<std::string> features;
 
   // Capabilities, derived from `features` by setFeatures().
   bool avx2 = false;
-  bool avx512 = false;       // F, BW, CD, DQ and VL together
-  bool vnni = false;         // vpdpbusd on 512-bit registers
+  bool avx512 = false;      // F, BW, CD, DQ and VL together
+  bool vnni = false;        // vpdpbusd on 512-bit registers
   bool avx512Bf16 = false;  // vdpbf16ps on 512-bit registers
-  bool f16c = false;         // f16 <-> f32 conversion in hardware
+  bool f16c = false;        // f16 <-> f32 conversion in hardware
   bool neon = false;
-  bool dotprod = false;  // AArch64 sdot
+  bool dotprod = false;      // AArch64 sdot
   int64_t vectorBits = 128;  // widest vector register
 
-  /// How far ahead of its reads a kernel prefetches a stream of weights, in bytes. 0 leaves it to the
-  /// hardware, which is better on some processors (Zen 4: a quarter faster) and worse on others
+  /// How far ahead of its reads a kernel prefetches a stream of weights, in bytes. 0 leaves it to
+  /// the hardware, which is better on some processors (Zen 4: a quarter faster) and worse on others
   /// (Sapphire Rapids: a third slower).
   int64_t prefetchBytes = 0;
 
@@ -65,7 +65,8 @@ struct TargetProfile {
 
   /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of
   /// strings". Unknown keys are errors.
-  static llvm::Expected<TargetProfile> fromJson(const llvm::json::Value& json, llvm::StringRef where);
+  static llvm::Expected<TargetProfile> fromJson(const llvm::json::Value& json,
+                                                llvm::StringRef where);
 
   llvm::Error save(llvm::StringRef path) const;
   static llvm::Expected<TargetProfile> load(llvm::StringRef path);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Times the projection kernels beside this machine's limits: memory bandwidth and dot product peaks.
+// Times the projection kernels beside this machine's memory bandwidth and dot product peaks.
 //
 //   kernel_bench [TARGET [ENCODING...]]      TARGET: cpu:native (default), cpu:x86-64-v3 ...
 //
-// Matvec (one token) runs over different matrices in turn, far more than the caches hold, and is compared
-// with loops that only read, with and without prefetching; matmul (512 tokens) with a loop of independent
-// dot products. The machine may be busy with something else: limits and kernels alternate in many short
-// rounds, the best of each counts, and what is bound by arithmetic is timed by processor time.
+// Matvec (one token) runs over different matrices in turn, far more than the caches hold, and is
+// compared with loops that only read, with and without prefetching; matmul (512 tokens) with a loop
+// of independent dot products. The machine may be busy with something else: limits and kernels
+// alternate in many short rounds, the best of each counts, and what is bound by arithmetic is timed
+// by processor time.
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -35,9 +36,11 @@ double now() {
 
 uint8_t* hugeMemory(size_t bytes) {
   constexpr size_t kPage = size_t{2} << 20;
-  void* base = mmap(nullptr, bytes + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* base =
+      mmap(nullptr, bytes + kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (base == MAP_FAILED) std::abort();
-  auto* aligned = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(base) + kPage - 1) & ~(kPage - 1));
+  auto* aligned =
+      reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(base) + kPage - 1) & ~(kPage - 1));
   madvise(aligned, bytes, MADV_HUGEPAGE);
   return aligned;
 }
@@ -81,7 +84,8 @@ Time timed(int threads, const std::function<void(int)>& body) {
 
 #if defined(__x86_64__)
 // `ahead`: distance of prefetching in bytes; 0 leaves it to the hardware.
-__attribute__((target("avx2"), noinline)) void readAll(const uint8_t* from, int64_t bytes, int64_t ahead) {
+__attribute__((target("avx2"), noinline)) void readAll(const uint8_t* from, int64_t bytes,
+                                                       int64_t ahead) {
   __m256i sum[8] = {};
   for (int64_t i = 0; i < bytes; i += 256) {
     if (ahead)
@@ -94,15 +98,18 @@ __attribute__((target("avx2"), noinline)) void readAll(const uint8_t* from, int6
 }
 
 // 20 independent accumulators of one instruction, twice per iteration.
-#define FATHOM_LIST(op) op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) \
-    op(12) op(13) op(14) op(15) op(16) op(17) op(18) op(19)
+#define FATHOM_LIST(op)                                                                          \
+  op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) \
+      op(15) op(16) op(17) op(18) op(19)
 #define FATHOM_INT8(n) "vpdpbusd %%zmm30, %%zmm31, %%zmm" #n "\n"
 #define FATHOM_BF16(n) "vdpbf16ps %%zmm30, %%zmm31, %%zmm" #n "\n"
 #define FATHOM_FMA(n) "vfmadd231ps %%zmm30, %%zmm31, %%zmm" #n "\n"
-#define FATHOM_PEAK(name, op)                                                                     \
-  __attribute__((noinline)) void name(int64_t n) {                                                \
-    asm volatile("vpxord %%zmm30, %%zmm30, %%zmm30\nvpxord %%zmm31, %%zmm31, %%zmm31\n1:"          \
-                 FATHOM_LIST(op) FATHOM_LIST(op) "dec %0\njnz 1b\nvzeroupper" : "+r"(n)::"memory"); \
+#define FATHOM_PEAK(name, op)                                                                    \
+  __attribute__((noinline)) void name(int64_t n) {                                               \
+    asm volatile(                                                                                \
+        "vpxord %%zmm30, %%zmm30, %%zmm30\nvpxord %%zmm31, %%zmm31, %%zmm31\n1:" FATHOM_LIST(op) \
+            FATHOM_LIST(op) "dec %0\njnz 1b\nvzeroupper"                                         \
+        : "+r"(n)::"memory");                                                                    \
   }
 FATHOM_PEAK(peakInt8, FATHOM_INT8)
 FATHOM_PEAK(peakBf16, FATHOM_BF16)
@@ -127,13 +134,15 @@ struct Prepared {
 };
 
 Prepared prepare(const TargetProfile& profile, const Case& c) {
-  Prepared p{c, c.enc + "_" + std::to_string(c.rows) + "x" + std::to_string(c.cols), {}, 0, 0, 0, 0};
+  Prepared p{c, c.enc + "_" + std::to_string(c.rows) + "x" + std::to_string(c.cols), {}, 0, 0, 0,
+             0};
   int64_t step = c.enc == "f32" ? 1 : c.enc == "bf16" ? 2 : 64;
   int64_t stepBytes = c.enc == "q8" ? 1088 : c.enc == "q4" ? 576 : 64;
   p.matrixBytes = c.rows / 16 * (c.cols / step) * stepBytes;
   p.stride = c.act == "f32" ? 4 * c.cols : c.act == "bf16" ? 2 * c.cols : c.cols + c.cols / 4;
-  p.config = "rows = " + std::to_string(c.rows) + ", cols = " + std::to_string(c.cols) + ", enc = \"" +
-             c.enc + "\", act = \"" + c.act + "\", act_stride = " + std::to_string(p.stride) +
+  p.config = "rows = " + std::to_string(c.rows) + ", cols = " + std::to_string(c.cols) +
+             ", enc = \"" + c.enc + "\", act = \"" + c.act +
+             "\", act_stride = " + std::to_string(p.stride) +
              ", out_ld = " + std::to_string(c.rows) + ", epilogue = \"store\"";
   p.tiles = panelTiles(profile.name, p.config);
   p.panels = (c.rows / 16 + p.tiles - 1) / p.tiles;
@@ -202,13 +211,16 @@ class Bench {
   }
 
   void matvec(const Prepared& p, int threads) {
-    int64_t matrices = kPool / p.matrixBytes, perRound = std::max<int64_t>(1, (16 << 20) / p.matrixBytes);
+    int64_t matrices = kPool / p.matrixBytes,
+            perRound = std::max<int64_t>(1, (16 << 20) / p.matrixBytes);
     double read = 0, kernel = 0;
     int64_t at = 0;
     for (int round = 0; round < kMatvecRounds; ++round) {
       int64_t bytes = perRound * p.matrixBytes, share = bytes / threads / 256 * 256;
       int64_t from = at % (matrices - perRound) * p.matrixBytes;
-      double t = timed(threads, [&](int id) { readAll(pool_ + from + id * share, share, round % 2 * 4096); }).wall;
+      double t = timed(threads, [&](int id) {
+                   readAll(pool_ + from + id * share, share, round % 2 * 4096);
+                 }).wall;
       read = std::max(read, share * threads / t / 1e9);
       at += perRound;
       std::vector<std::atomic<int64_t>> next(perRound);
@@ -256,8 +268,8 @@ class Bench {
                  }).processor;
       kernel = std::max(kernel, 2.0 * kTokens * rows * p.shape.cols / t / 1e9);
     }
-    std::printf("matmul %-16s act %-4s %d thread%s %6.0f Gop/s", p.name.c_str(), p.shape.act.c_str(),
-                threads, threads > 1 ? "s" : " ", kernel);
+    std::printf("matmul %-16s act %-4s %d thread%s %6.0f Gop/s", p.name.c_str(),
+                p.shape.act.c_str(), threads, threads > 1 ? "s" : " ", kernel);
     if (limit > 0) std::printf(", peak %6.0f: %3.0f %%", limit, 100 * kernel / limit);
     std::printf("\n");
   }

@@ -40,7 +40,9 @@ struct PortableRequest {
 class Worker {
  public:
   Worker(const TargetProfile& profile, const CodegenOptions& options, std::mutex& dumpMutex)
-      : profile(profile), options(options), dumpMutex(dumpMutex),
+      : profile(profile),
+        options(options),
+        dumpMutex(dumpMutex),
         context(registry(), mlir::MLIRContext::Threading::DISABLED) {}
 
   Outcome compile(const PortableRequest& request) {
@@ -75,8 +77,8 @@ class Worker {
     auto config = llvm::dyn_cast_or_null<mlir::DictionaryAttr>(
         mlir::parseAttribute(request.config, &context));
     if (!config) return failure();
-    mlir::OwningOpRef<mlir::ModuleOp> module = mlir::ModuleOp::create(
-        mlir::NameLoc::get(mlir::StringAttr::get(&context, request.name)));
+    mlir::OwningOpRef<mlir::ModuleOp> module =
+        mlir::ModuleOp::create(mlir::NameLoc::get(mlir::StringAttr::get(&context, request.name)));
     if (failed(kernels::emitKernel(*module, request.name, request.family, config, profile)))
       return failure();
     if (options.dump) {

@@ -17,10 +17,10 @@
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include "llvm/Transforms/Utils/Cloning.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Target/LLVMIR/Export.h"
-#include "llvm/Transforms/Utils/Cloning.h"
 
 namespace fathom::cpu {
 namespace {
@@ -34,16 +34,17 @@ std::string featureString(const TargetProfile& profile) {
   return out;
 }
 
-// A profile may come from a file. LLVM ignores names it does not know and aborts on code for instructions
-// it was not allowed, so that every name is looked up here.
+// A profile may come from a file. LLVM ignores names it does not know and aborts on code for
+// instructions it was not allowed, so that every name is looked up here.
 mlir::LogicalResult checkProfile(const TargetProfile& profile, const llvm::Target& target,
                                  const llvm::Triple& triple, mlir::Location loc) {
   auto refuse = [&](llvm::StringRef field, llvm::StringRef expected, llvm::StringRef found) {
     return mlir::emitError(loc) << "target '" << profile.name << "': " << field << ": expected "
                                 << expected << ", found '" << found << "'";
   };
-  bool known = (triple.getArch() == llvm::Triple::x86_64 || triple.getArch() == llvm::Triple::aarch64) &&
-               triple.isOSBinFormatELF();
+  bool known =
+      (triple.getArch() == llvm::Triple::x86_64 || triple.getArch() == llvm::Triple::aarch64) &&
+      triple.isOSBinFormatELF();
   if (!known) return refuse("triple", "x86_64 or aarch64 with ELF", profile.triple);
   std::unique_ptr<llvm::MCSubtargetInfo> info(target.createMCSubtargetInfo(triple, "", ""));
   for (const std::string* cpu : {&profile.cpu, &profile.tune})
@@ -81,14 +82,13 @@ FailureOr<std::unique_ptr<llvm::TargetMachine>> makeMachine(const TargetProfile&
   llvm::TargetOptions options;
   // Only explicit fma contracts, so that every specialisation of a kernel rounds alike.
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  return std::unique_ptr<llvm::TargetMachine>(
-      target->createTargetMachine(triple, profile.cpu, featureString(profile), options,
-                                  llvm::Reloc::PIC_, llvm::CodeModel::Small,
-                                  llvm::CodeGenOptLevel::Aggressive));
+  return std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+      triple, profile.cpu, featureString(profile), options, llvm::Reloc::PIC_,
+      llvm::CodeModel::Small, llvm::CodeGenOptLevel::Aggressive));
 }
 
-// void entry(const fathom_cpu_args*, u32 x, u32 y, u32 z): unpacks the arguments for `inner`, which is
-// inlined: (bindings..., push..., scratch, x, y, z).
+// void entry(const fathom_cpu_args*, u32 x, u32 y, u32 z): unpacks the arguments for `inner`, which
+// is inlined: (bindings..., push..., scratch, x, y, z).
 void addEntry(llvm::Module& module, llvm::Function* inner, const KernelObject& kernel) {
   llvm::LLVMContext& c = module.getContext();
   llvm::Type* i32 = llvm::Type::getInt32Ty(c);
@@ -107,7 +107,8 @@ void addEntry(llvm::Module& module, llvm::Function* inner, const KernelObject& k
   llvm::MDNode* nothing = llvm::MDNode::get(c, {});
   // Nothing a kernel writes lies in the argument block: its loads may move freely.
   auto load = [&](llvm::Type* t, llvm::Value* from, int64_t slot) -> llvm::Value* {
-    auto* value = b.CreateAlignedLoad(t, b.CreateConstInBoundsGEP1_64(i64, from, slot), llvm::Align(8));
+    auto* value =
+        b.CreateAlignedLoad(t, b.CreateConstInBoundsGEP1_64(i64, from, slot), llvm::Align(8));
     value->setMetadata(llvm::LLVMContext::MD_invariant_load, nothing);
     return value;
   };
@@ -258,8 +259,8 @@ FailureOr<Bytes> emitTableObject(llvm::ArrayRef<KernelObject> kernels, const Tar
   auto* entryType = llvm::StructType::get(c, {i32, i32, i32, i32, i64});
   auto* entriesType = llvm::ArrayType::get(entryType, kernels.size());
   auto* tableType = llvm::StructType::get(c, {i64, i32, i32, entriesType});
-  auto* table = new llvm::GlobalVariable(module, tableType, true, llvm::GlobalValue::ExternalLinkage,
-                                         nullptr, FATHOM_CPU_TABLE);
+  auto* table = new llvm::GlobalVariable(
+      module, tableType, true, llvm::GlobalValue::ExternalLinkage, nullptr, FATHOM_CPU_TABLE);
   table->setVisibility(llvm::GlobalValue::ProtectedVisibility);
   table->setAlignment(llvm::Align(64));
   table->setSection(".rodata");
@@ -282,9 +283,9 @@ FailureOr<Bytes> emitTableObject(llvm::ArrayRef<KernelObject> kernels, const Tar
                                      llvm::ConstantExpr::getPtrToInt(self, i64)),
           i32);
     };
-    entries.push_back(llvm::ConstantStruct::get(
-        entryType, {relative(code), relative(name), word(kernel.bindings), word(kernel.push),
-                    quad(kernel.scratchBytes)}));
+    entries.push_back(
+        llvm::ConstantStruct::get(entryType, {relative(code), relative(name), word(kernel.bindings),
+                                              word(kernel.push), quad(kernel.scratchBytes)}));
   }
   table->setInitializer(llvm::ConstantStruct::get(
       tableType, {quad(FATHOM_CPU_MAGIC), word(FATHOM_CPU_ABI), word(kernels.size()),

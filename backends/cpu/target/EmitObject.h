@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// From a kernel in the LLVM dialect to an object file, and the object that holds the table of kernels.
+// From a kernel in the LLVM dialect to an object file; the object with the table of kernels.
 #ifndef FATHOM_BACKENDS_CPU_TARGET_EMITOBJECT_H
 #define FATHOM_BACKENDS_CPU_TARGET_EMITOBJECT_H
 
@@ -30,8 +30,8 @@ struct KernelObject {
 std::string entrySymbol(llvm::StringRef name);
 
 /// Optimises and compiles the one kernel of `module` (lowered by lowerKernel). `name` must be its
-/// symbol. Failures are diagnostics at the module's location, among them a call that the kernel needs
-/// and a freestanding image cannot have.
+/// symbol. Failures are diagnostics at the module's location, among them a call that the kernel
+/// needs and a freestanding image cannot have.
 mlir::FailureOr<KernelObject> emitKernelObject(mlir::ModuleOp module, llvm::StringRef name,
                                                const TargetProfile& profile, bool keepText);
 

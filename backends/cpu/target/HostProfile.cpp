@@ -79,8 +79,8 @@ llvm::Expected<TargetProfile> hostProfile() {
   auto host = llvm::sys::getHostCPUFeatures();
   auto has = [&](llvm::StringRef feature) { return host.lookup(feature); };
   llvm::Triple triple(llvm::sys::getProcessTriple());
-  // The same base as a fixed profile plus named extras, and not LLVM's processor name: the features list
-  // must tell everything that the code may use.
+  // The same base as a fixed profile plus named extras, and not LLVM's processor name: the features
+  // list must tell everything that the code may use.
   TargetProfile profile;
   if (triple.isX86()) {
     Names missing;
@@ -88,7 +88,8 @@ llvm::Expected<TargetProfile> hostProfile() {
       if (!has(feature)) missing.push_back(feature);
     if (!missing.empty())
       return llvm::createStringError("target 'cpu:native': this processor lacks " +
-                                     llvm::join(missing, ", ") + "; the least supported is x86-64-v3");
+                                     llvm::join(missing, ", ") +
+                                     "; the least supported is x86-64-v3");
     bool wide = llvm::all_of(v4(), has);
     profile = *fixedProfile(wide ? "cpu:x86-64-v4" : "cpu:x86-64-v3");
     Names features = profile.features;
@@ -99,12 +100,13 @@ llvm::Expected<TargetProfile> hostProfile() {
   } else if (triple.isAArch64() && triple.isLittleEndian()) {
     profile = *fixedProfile(has("dotprod") ? "cpu:aarch64-dotprod" : "cpu:aarch64");
   } else {
-    return llvm::createStringError("target 'cpu:native': no code generator for the architecture of " +
-                                   triple.str());
+    return llvm::createStringError(
+        "target 'cpu:native': no code generator for the architecture of " + triple.str());
   }
   profile.name = "cpu:native";
   profile.tune = llvm::sys::getHostCPUName().str();
-  // Measured: see the profile's comment. AMD's names in LLVM are znver, bdver, btver, amdfam and k8.
+  // Measured: see the profile's comment. AMD's names in LLVM are znver, bdver, btver, amdfam and
+  // k8.
   llvm::StringRef name = profile.tune;
   bool amd = name.contains("ver") || name.starts_with("amdfam") || name.starts_with("k8");
   if (triple.isX86() && !amd) profile.prefetchBytes = 2304;

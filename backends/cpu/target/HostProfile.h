@@ -17,7 +17,8 @@ std::vector<std::string> fixedProfileNames();
 std::optional<TargetProfile> fixedProfile(llvm::StringRef name);
 
 /// "cpu:native": the largest fixed set of instructions that this machine has, plus its own dot
-/// products, scheduled for its processor. A machine below x86-64-v3 is an error that names what lacks.
+/// products, scheduled for its processor. A machine below x86-64-v3 is an error that names what
+/// lacks.
 llvm::Expected<TargetProfile> hostProfile();
 
 }  // namespace fathom::cpu

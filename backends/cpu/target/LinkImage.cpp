@@ -50,8 +50,7 @@ llvm::Error checkFreestanding(llvm::StringRef bytes) {
   if (!file) return file.takeError();
   auto dynamic = file->dynamicEntries();
   if (!dynamic) return dynamic.takeError();
-  for (const ELF::Dyn& entry : *dynamic)
-    switch (entry.getTag()) {
+  for (const ELF::Dyn& entry : *dynamic) switch (entry.getTag()) {
       case llvm::ELF::DT_NEEDED:
       case llvm::ELF::DT_REL:
       case llvm::ELF::DT_RELA:
@@ -98,10 +97,25 @@ mlir::LogicalResult linkImage(llvm::ArrayRef<llvm::StringRef> objects, mlir::Loc
   };
 
   std::string output = path("image.so");
-  std::vector<std::string> args = {
-      "ld.lld", "-shared", "-nostdlib", "--no-undefined", "--gc-sections", "--build-id=none",
-      "--hash-style=gnu", "-Bsymbolic", "--strip-debug", "-O2", "--pack-dyn-relocs=none",
-      "-z", "now", "-z", "noexecstack", "-z", "noseparate-code", "-o", output};
+  std::vector<std::string> args = {"ld.lld",
+                                   "-shared",
+                                   "-nostdlib",
+                                   "--no-undefined",
+                                   "--gc-sections",
+                                   "--build-id=none",
+                                   "--hash-style=gnu",
+                                   "-Bsymbolic",
+                                   "--strip-debug",
+                                   "-O2",
+                                   "--pack-dyn-relocs=none",
+                                   "-z",
+                                   "now",
+                                   "-z",
+                                   "noexecstack",
+                                   "-z",
+                                   "noseparate-code",
+                                   "-o",
+                                   output};
   for (auto [i, object] : llvm::enumerate(objects)) {
     std::string name = path(llvm::Twine(i) + ".o");
     std::error_code error;
@@ -117,7 +131,8 @@ mlir::LogicalResult linkImage(llvm::ArrayRef<llvm::StringRef> objects, mlir::Loc
   }
   std::string log;
   if (!runLinker(args, directory, log))
-    return mlir::emitError(loc) << "linking the code image failed: " << llvm::StringRef(log).rtrim();
+    return mlir::emitError(loc) << "linking the code image failed: "
+                                << llvm::StringRef(log).rtrim();
   auto linked = llvm::MemoryBuffer::getFile(output);
   if (!linked) return mlir::emitError(loc) << output << ": " << linked.getError().message();
   if (llvm::Error error = checkFreestanding((*linked)->getBuffer()))

@@ -7,9 +7,9 @@
 
 namespace fathom::cpu {
 
-/// Links `objects` to a shared object that exports FATHOM_CPU_TABLE and nothing else, and appends it to
-/// `image`. The result has no imports, no needed libraries and no relocations; anything else is an error
-/// at `loc`. The bytes depend on the objects alone.
+/// Links `objects` to a shared object that exports FATHOM_CPU_TABLE and nothing else, and appends
+/// it to `image`. The result has no imports, no needed libraries and no relocations; anything else
+/// is an error at `loc`. The bytes depend on the objects alone.
 mlir::LogicalResult linkImage(llvm::ArrayRef<llvm::StringRef> objects, mlir::Location loc,
                               llvm::SmallVectorImpl<char>& image);
 

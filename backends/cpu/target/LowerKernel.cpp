@@ -45,8 +45,9 @@ Value describe(OpBuilder& b, Location loc, MemRefType type, Value pointer) {
   return UnrealizedConversionCastOp::create(b, loc, type, d).getResult(0);
 }
 
-// memref arguments -> `!llvm.ptr` with what is known about them; index arguments -> i64. The function is
-// inlined into its entry later, where LLVM turns the noalias arguments into alias scopes.
+// memref arguments -> `!llvm.ptr` with what is known about them; index arguments -> i64. The
+// function is inlined into its entry later, where LLVM turns the noalias arguments into alias
+// scopes.
 LogicalResult lowerSignature(func::FuncOp func) {
   MLIRContext* context = func.getContext();
   Block& entry = func.getBody().front();
@@ -74,7 +75,8 @@ LogicalResult lowerSignature(func::FuncOp func) {
       replacement = arith::IndexCastOp::create(b, loc, b.getIndexType(),
                                                entry.addArgument(b.getI64Type(), loc));
     } else {
-      return func.emitOpError("argument ") << i << " is neither memref nor index: " << old.getType();
+      return func.emitOpError("argument ")
+             << i << " is neither memref nor index: " << old.getType();
     }
     old.replaceAllUsesWith(replacement);
     attrs.push_back(known.getDictionary(context));

@@ -12,8 +12,8 @@ namespace fathom::cpu {
 /// The dialects that lowerKernel goes through and their translations to LLVM IR.
 void registerLoweringDialects(mlir::DialectRegistry& registry);
 
-/// Lowers `module`, which holds one function marked `fathom.kernel` (compiler/kernels/Kernels.h), in
-/// place. Its memref arguments become pointers, its counts attributes of the llvm.func.
+/// Lowers `module`, which holds one function marked `fathom.kernel` (compiler/kernels/Kernels.h),
+/// in place. Its memref arguments become pointers, its counts attributes of the llvm.func.
 mlir::LogicalResult lowerKernel(mlir::ModuleOp module);
 
 }  // namespace fathom::cpu

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The null backend's compiler side: accepts every kernel and makes no code. Clone it for a new target.
+// The null backend's compiler side: accepts every kernel, makes no code; the template to clone.
 #include "backends/null/target/NullTarget.h"
 
 #include "compiler/target/Target.h"

@@ -33,8 +33,8 @@ void decodeBf16(KernelBuilder& k, const Row& r, int64_t cols) {
   if (cols % 2) k.store(lowBf16(pair(k.idx(cols / 2))), r.out, r.to + (cols - 1));
 }
 
-// Columns [64 s, 64 s + count) of a quantised row. Stores whole quadruples: a row of out has room for
-// round_up(cols, 16) elements.
+// Columns [64 s, 64 s + count) of a quantised row. Stores whole quadruples: a row of out has room
+// for round_up(cols, 16) elements.
 void decodeSuperblock(KernelBuilder& k, const Row& r, const WeightLayout& layout, Val s,
                       int64_t count) {
   Val block = r.tile + s * layout.stepBytes;

@@ -11,12 +11,13 @@ mlir::LogicalResult emitLinear(KernelBuilder& k) {
   bool residual = cfg.s("epilogue") == "residual";
   bool bias = cfg.b("bias", false);
   int64_t batch = cfg.in("batch", 1, kMaxExtent, 1, 1);
-  int64_t actBatchStride = cfg.in("act_batch_stride", 0, kMaxStride, 4, batch > 1 ? std::nullopt
-                                                                                 : std::optional(0l));
+  int64_t actBatchStride =
+      cfg.in("act_batch_stride", 0, kMaxStride, 4, batch > 1 ? std::nullopt : std::optional(0l));
   if (cfg.failed()) return mlir::failure();
   cfg.require(!(bias && c.swiglu), "config entry 'bias' must be false with epilogue = 'swiglu'");
   if (batch > 1) {
-    cfg.require(c.rows % kTileRows == 0, "config entry 'rows' must be a multiple of 16 with batch > 1");
+    cfg.require(c.rows % kTileRows == 0,
+                "config entry 'rows' must be a multiple of 16 with batch > 1");
     cfg.require(batch * c.rows <= c.outLd, "config entry 'out_ld' must be at least batch x rows");
   }
   if (cfg.failed()) return mlir::failure();

@@ -16,16 +16,19 @@ LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef
   c.panelTiles = cfg.in("panel_tiles", 1, kMaxExtent);
   c.swiglu = epilogues[cfg.oneOf("epilogue", epilogues)] == "swiglu";
   if (!cfg.failed())
-    cfg.require(LinearTile::allowed(c.enc, c.act),
-                "config entry 'act' must be 'f32', 'bf16' with enc = 'bf16', or 'i8' with enc = 'q8' or "
-                "'q4', found '" + cfg.s("act") + "' with enc = '" + cfg.s("enc") + "'");
+    cfg.require(
+        LinearTile::allowed(c.enc, c.act),
+        "config entry 'act' must be 'f32', 'bf16' with enc = 'bf16', or 'i8' with enc = 'q8' or "
+        "'q4', found '" +
+            cfg.s("act") + "' with enc = '" + cfg.s("enc") + "'");
   return c;
 }
 
-// The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the panel's
-// weights; groups of tiles, so that weights come from memory once and from the cache for the tokens behind
-// the first; then tokens, many rows at a time. The rest of the tokens goes 4, 2, 1 at a time and tile by
-// tile, which with a single token is one sequential stream through the panel.
+// The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the
+// panel's weights; groups of tiles, so that weights come from memory once and from the cache for
+// the tokens behind the first; then tokens, many rows at a time. The rest of the tokens goes 4, 2,
+// 1 at a time and tile by tile, which with a single token is one sequential stream through the
+// panel.
 void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
                        llvm::function_ref<Row(Val)> at) const {
   LinearTile tile(k, config.enc, config.act, config.cols);
@@ -79,7 +82,8 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
   }
   size_t n = tiles.size();
   Vals sums, ups;
-  if (config.swiglu && static_cast<int64_t>(rows.size()) == tile.manyRows() && tile.manyTiles() == 2) {
+  if (config.swiglu && static_cast<int64_t>(rows.size()) == tile.manyRows() &&
+      tile.manyTiles() == 2) {
     Vals both = tile.sums(act, acts, {first[0], second[0]});
     for (size_t m = 0; m < rows.size(); ++m) {
       sums.push_back(both[2 * m]);

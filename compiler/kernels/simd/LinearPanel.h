@@ -34,7 +34,8 @@ struct LinearPanel {
 
   /// Computes the panel `panel` (panel_tiles tiles from tile panel x panel_tiles on) for rows
   /// [begin, end). `at(p)` gives the places of row p; it is called where p is known.
-  void emit(KernelBuilder& k, Val panel, Val begin, Val end, llvm::function_ref<Row(Val p)> at) const;
+  void emit(KernelBuilder& k, Val panel, Val begin, Val end,
+            llvm::function_ref<Row(Val p)> at) const;
 
  private:
   void emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows,

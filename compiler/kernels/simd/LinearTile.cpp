@@ -12,8 +12,8 @@ class GroupSum {
  public:
   GroupSum(Enc enc, Val bias) : k_(bias.k()), enc_(enc), bias_(bias) {
     const TargetProfile& profile = k_.profile();
-    // pmaddubsw of nibbles: at most 8 words x 2 products x 15 x 127 = 30480, so that the group's sum
-    // stays in 16 bits and is widened once.
+    // pmaddubsw of nibbles: at most 8 words x 2 products x 15 x 127 = 30480, so that the group's
+    // sum stays in 16 bits and is widened once.
     in16Bits_ = enc == Enc::q4 && profile.avx2 && !profile.vnni;
     // sdot takes signed weights: without the offset there is nothing to correct.
     flipped_ = enc == Enc::q8 && profile.dotprod;
@@ -47,7 +47,8 @@ class GroupSum {
  private:
   Val half(llvm::StringRef name, mlir::Type type, Val a, Val b, int64_t which) {
     int64_t lanes = a.lanes() / 2;
-    return k_.intrinsic(name, type, {slice(a, lanes * which, lanes), slice(b, lanes * which, lanes)});
+    return k_.intrinsic(name, type,
+                        {slice(a, lanes * which, lanes), slice(b, lanes * which, lanes)});
   }
 
   KernelBuilder& k_;
@@ -84,11 +85,12 @@ Vals LinearTile::overSteps(int64_t steps, int64_t unroll, Vals acc,
                            llvm::function_ref<void(Val, Vals&)> body) {
   int64_t whole = steps / unroll * unroll;
   if (whole)
-    acc = k_.forLoop(k_.idx(0), k_.idx(whole), unroll, acc, [&](Val i, llvm::ArrayRef<Val> carried) {
-      Vals next(carried);
-      for (int64_t u = 0; u < unroll; ++u) body(i + u, next);
-      return next;
-    });
+    acc =
+        k_.forLoop(k_.idx(0), k_.idx(whole), unroll, acc, [&](Val i, llvm::ArrayRef<Val> carried) {
+          Vals next(carried);
+          for (int64_t u = 0; u < unroll; ++u) body(i + u, next);
+          return next;
+        });
   for (int64_t i = whole; i < steps; ++i) body(k_.idx(i), acc);
   return acc;
 }
@@ -127,7 +129,8 @@ Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> 
   return acc;
 }
 
-// With few rows a tile is one stream from memory; with many it comes from the cache after the first.
+// With few rows a tile is one stream from memory; with many it comes from the cache after the
+// first.
 void LinearTile::prefetch(const Operands& o, Val step) {
   int64_t ahead = k_.profile().prefetchBytes;
   if (!ahead || static_cast<int64_t>(o.rows.size()) >= manyRows_) return;
@@ -259,7 +262,8 @@ void LinearTile::groupF32(const Operands& o, Val step, int64_t group, int64_t co
       int shift = static_cast<int>(8 * (part % 4) + part / 4 * 4);
       Vals w;
       for (Val p : packed)
-        w.push_back(toFloat(((shift ? shr(p, shift) : p) & (nibbles ? 15 : 255)) - (nibbles ? 8 : 128)));
+        w.push_back(
+            toFloat(((shift ? shr(p, shift) : p) & (nibbles ? 15 : 255)) - (nibbles ? 8 : 128)));
       for (size_t m = 0; m < rows; ++m) {
         Val x = splat(k_.load(k_.view(o.act, o.rows[m], k_.f32()), first + at * 4 + ahead));
         for (size_t j = 0; j < tiles; ++j) {

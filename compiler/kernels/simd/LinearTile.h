@@ -8,13 +8,14 @@
 
 namespace fathom::kernels {
 
-/// Emits sums of products over all of K for a register tile of `rows` activation rows and `tiles` weight
-/// tiles of 16 outputs each.
+/// Emits sums of products over all of K for a register tile of `rows` activation rows and `tiles`
+/// weight tiles of 16 outputs each.
 ///
-/// Every sum is formed in one order, whatever the register tile it is part of and whatever the number of
-/// tokens: one accumulator per output, K ascending, and for q4 and q8 an exact int32 sum per group of 32
-/// columns, scaled into the accumulator by one fma. So a token's result does not depend on which other
-/// tokens share its batch: prefill in chunks, prefill at once and decode agree bit for bit.
+/// Every sum is formed in one order, whatever the register tile it is part of and whatever the
+/// number of tokens: one accumulator per output, K ascending, and for q4 and q8 an exact int32 sum
+/// per group of 32 columns, scaled into the accumulator by one fma. So a token's result does not
+/// depend on which other tokens share its batch: prefill in chunks, prefill at once and decode
+/// agree bit for bit.
 class LinearTile {
  public:
   /// A tile of weights: a byte buffer and where in it the tile begins.
@@ -30,12 +31,13 @@ class LinearTile {
   /// The element type of the activation binding; offsets of rows are in bytes all the same.
   mlir::Type actType() { return k_.i8(); }
 
-  /// The register tile for many tokens: its accumulators, operands and temporaries fit the registers.
+  /// The register tile for many tokens: its accumulators, operands and temporaries fit the
+  /// registers.
   int64_t manyRows() const { return manyRows_; }
   int64_t manyTiles() const { return manyTiles_; }
 
-  /// sums[m * tiles.size() + j], 16 lanes each, of the activation rows that begin at byte rows[m] of
-  /// `act` and the tiles. Never reads beyond a row's K elements, rounded up as its record is.
+  /// sums[m * tiles.size() + j], 16 lanes each, of the activation rows that begin at byte rows[m]
+  /// of `act` and the tiles. Never reads beyond a row's K elements, rounded up as its record is.
   Vals sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles);
 
  private:

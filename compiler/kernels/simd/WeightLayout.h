@@ -35,18 +35,22 @@ inline Act readAct(Config& cfg) {
 struct WeightLayout {
   WeightLayout(Enc enc, int64_t rows, int64_t cols)
       : enc(enc),
-        stepCols(enc == Enc::f32 ? 1 : enc == Enc::bf16 ? 2 : kSuperblock),
-        stepBytes(enc == Enc::q8 ? 1088 : enc == Enc::q4 ? 576 : 64),
+        stepCols(enc == Enc::f32    ? 1
+                 : enc == Enc::bf16 ? 2
+                                    : kSuperblock),
+        stepBytes(enc == Enc::q8   ? 1088
+                  : enc == Enc::q4 ? 576
+                                   : 64),
         steps(ceilDiv(cols, stepCols)),
         tileBytes(steps * stepBytes),
         tiles(ceilDiv(rows, kTileRows)),
         matrixBytes(tiles * tileBytes) {}
 
   Enc enc;
-  int64_t stepCols;     // columns of one step of K
-  int64_t stepBytes;    // bytes of one step of one tile
-  int64_t steps;        // of a tile
-  int64_t tileBytes;    // tiles follow each other
+  int64_t stepCols;   // columns of one step of K
+  int64_t stepBytes;  // bytes of one step of one tile
+  int64_t steps;      // of a tile
+  int64_t tileBytes;  // tiles follow each other
   int64_t tiles;
   int64_t matrixBytes;  // matrices of a batch follow each other
 };

@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Runs one dispatch of AArch64 kernel code under an emulator: reads a job from standard input to a fixed
-// address, calls the kernel for every workgroup, writes the job's memory to standard output.
+// Runs one dispatch of AArch64 kernel code under an emulator.
+//
+// Reads a job from standard input to a fixed address, calls the kernel for every workgroup, writes
+// the job's memory to standard output.
 //
 // The job (kernel_harness.cpp, struct Job) lies at 0x1000000000:
-//   0 u64 code, 8 u64 args, 16 u64 first byte to write, 24 u64 bytes to write, 32 u64 x, 40 u64 y, 48 u64 z
+//   0 u64 code, 8 u64 args, 16 u64 first byte to write, 24 u64 bytes to write,
+//   32 u64 x, 40 u64 y, 48 u64 z
         .text
         .globl _start
 _start:
         mov     x19, #0x1000000000
-        mov     x0, x19                 // mmap(base, 256 MiB, RWX, PRIVATE | FIXED | ANONYMOUS, -1, 0)
+        mov     x0, x19                 // mmap(base, 256 MiB, RWX, PRIVATE|FIXED|ANONYMOUS, -1, 0)
         mov     x1, #0x10000000
         mov     x2, #7
         mov     x3, #0x32

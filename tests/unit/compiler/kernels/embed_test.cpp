@@ -8,8 +8,8 @@ namespace {
 constexpr const char* kEncodings[] = {"f32", "bf16", "q8", "q4"};
 
 std::string config(int64_t vocab, int64_t hidden, const std::string& enc) {
-  return "vocab = " + std::to_string(vocab) + ", hidden = " + std::to_string(hidden) + ", enc = \"" +
-         enc + "\", out_ld = " + std::to_string((hidden + 15) / 16 * 16);
+  return "vocab = " + std::to_string(vocab) + ", hidden = " + std::to_string(hidden) +
+         ", enc = \"" + enc + "\", out_ld = " + std::to_string((hidden + 15) / 16 * 16);
 }
 
 TEST(Embed, DecodesRows) {

@@ -95,8 +95,8 @@ llvm::Expected<std::string> runQemu(const std::string& input) {
   llvm::StringRef args[] = {FATHOM_QEMU_AARCH64, "-cpu", "max", FATHOM_AARCH64_RUNNER};
   std::string message;
   int code = llvm::sys::ExecuteAndWait(FATHOM_QEMU_AARCH64, args, std::nullopt,
-                                       {llvm::StringRef(in), llvm::StringRef(out), std::nullopt}, 120, 0,
-                                       &message);
+                                       {llvm::StringRef(in), llvm::StringRef(out), std::nullopt},
+                                       120, 0, &message);
   if (code != 0)
     return llvm::createStringError("the runner ended with " + llvm::Twine(code) + " " + message);
   auto text = llvm::MemoryBuffer::getFile(out);
@@ -123,7 +123,8 @@ llvm::Error run(const std::vector<char>& image, const std::string& name, Job job
     const auto* entry = reinterpret_cast<const fathom_cpu_entry*>(bytes + at);
     if (name != reinterpret_cast<const char*>(entry) + entry->name) continue;
     if (entry->bindings != bindings.size() || entry->push != push.size())
-      return llvm::createStringError("other numbers of bindings or push constants than in the table");
+      return llvm::createStringError(
+          "other numbers of bindings or push constants than in the table");
     job.code = table + at + entry->code;
     scratchBytes = entry->scratch_bytes;
   }
@@ -158,8 +159,8 @@ llvm::Error run(const std::vector<char>& image, const std::string& name, Job job
 
 bool haveAarch64Emulator() { return true; }
 
-std::string runEmulated(const std::vector<char>& image, const std::string& name, uint32_t x, uint32_t y,
-                        uint32_t z, const std::vector<EmulatedBuffer>& bindings,
+std::string runEmulated(const std::vector<char>& image, const std::string& name, uint32_t x,
+                        uint32_t y, uint32_t z, const std::vector<EmulatedBuffer>& bindings,
                         const std::vector<int64_t>& push) {
   return llvm::toString(run(image, name, {0, 0, 0, 0, x, y, z}, bindings, push));
 }

@@ -19,8 +19,8 @@ struct EmulatedBuffer {
 
 /// Runs kernel `name` of the ELF image `image` over the grid; buffers (one a binding, the same data
 /// pointer meaning the same memory) are copied in and out. Answers an error, or nothing.
-std::string runEmulated(const std::vector<char>& image, const std::string& name, uint32_t x, uint32_t y,
-                        uint32_t z, const std::vector<EmulatedBuffer>& bindings,
+std::string runEmulated(const std::vector<char>& image, const std::string& name, uint32_t x,
+                        uint32_t y, uint32_t z, const std::vector<EmulatedBuffer>& bindings,
                         const std::vector<int64_t>& push);
 
 }  // namespace fathom::testing

@@ -35,13 +35,13 @@ TEST_P(Experts, MatchesPlainLoops) {
     return "rows = " + std::to_string(kRows) + ", cols = " + std::to_string(kCols) +
            ", experts = " + std::to_string(kExperts) + ", top_k = " + std::to_string(kTopK) +
            ", enc = \"" + c.enc + "\", act = \"" + c.act +
-           "\", act_stride = " + std::to_string(stride) + ", out_ld = " + std::to_string(ld(kRows)) +
-           ", epilogue = \"" + epilogue + "\", gather = " + (gather ? "true" : "false") +
+           "\", act_stride = " + std::to_string(stride) +
+           ", out_ld = " + std::to_string(ld(kRows)) + ", epilogue = \"" + epilogue +
+           "\", gather = " + (gather ? "true" : "false") +
            ", panel_tiles = " + std::to_string(kPanelTiles);
   };
-  auto image = KernelImage::build(
-      c.profile,
-      {{"up", "experts", config("swiglu", true)}, {"down", "experts", config("store", false)}});
+  auto image = KernelImage::build(c.profile, {{"up", "experts", config("swiglu", true)},
+                                              {"down", "experts", config("store", false)}});
   ASSERT_TRUE(image);
 
   std::vector<TestWeight> gates, ups;
@@ -55,9 +55,9 @@ TEST_P(Experts, MatchesPlainLoops) {
   Guarded<uint8_t> gate(gateBytes), up(upBytes);
 
   std::vector<std::vector<int32_t>> routings = {
-      {3, 1},                                                      // one token
-      {4, 0, 0, 4, 4, 0},                                          // experts between stay empty
-      {2, 1, 2, 0, 2, 3, 2, 4, 2, 1, 2, 0, 2, 4, 2, 1, 2, 3},      // nine pairs of one expert
+      {3, 1},                                                  // one token
+      {4, 0, 0, 4, 4, 0},                                      // experts between stay empty
+      {2, 1, 2, 0, 2, 3, 2, 4, 2, 1, 2, 0, 2, 4, 2, 1, 2, 3},  // nine pairs of one expert
       {0, 1, 1, 2, 2, 3, 3, 4, 4, 0, 0, 2, 1, 3, 0, 4, 0, 1, 0, 3, 0, 2, 0, 1, 0, 4},
   };
   for (const std::vector<int32_t>& index : routings) {
@@ -82,7 +82,8 @@ TEST_P(Experts, MatchesPlainLoops) {
         ASSERT_NEAR(out[p * ld(kRows) + n], e.value, e.tolerance) << "pair " << p << " row " << n;
       }
 
-    // Scattering: row p of the activations belongs to the pair order[p], whose number is the row of out.
+    // Scattering: row p of the activations belongs to the pair order[p], whose number is the row of
+    // out.
     TestAct sorted = encodeAct(c.act, randomFloats(pairs * kCols, 4), pairs, kCols);
     Guarded<uint8_t> sortedActs(sorted.bytes);
     Guarded<float> back(pairs * ld(kRows));
@@ -90,7 +91,8 @@ TEST_P(Experts, MatchesPlainLoops) {
     for (int64_t p = 0; p < pairs; ++p)
       for (int64_t n = 0; n < kRows; ++n) {
         int64_t expert = index[order[p]];
-        Expected e = dot(ups[expert].values.data() + n * kCols, sorted.values.data() + p * kCols, kCols);
+        Expected e =
+            dot(ups[expert].values.data() + n * kCols, sorted.values.data() + p * kCols, kCols);
         ASSERT_NEAR(back[order[p] * ld(kRows) + n], e.value, e.tolerance)
             << "pair " << p << " row " << n;
       }

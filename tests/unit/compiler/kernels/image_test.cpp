@@ -11,10 +11,12 @@ const std::vector<KernelSpec>& specs() {
   static const std::vector<KernelSpec> all = {
       {"blk.0/embed", "embed", "vocab = 40, hidden = 64, enc = \"q8\", out_ld = 64"},
       {"q4", "linear",
-       "rows = 32, cols = 64, enc = \"q4\", act = \"i8\", act_stride = 128, out_ld = 32, epilogue = "
+       "rows = 32, cols = 64, enc = \"q4\", act = \"i8\", act_stride = 128, out_ld = 32, epilogue "
+       "= "
        "\"swiglu\", panel_tiles = 2"},
       {"bf16", "linear",
-       "rows = 32, cols = 64, enc = \"bf16\", act = \"f32\", act_stride = 256, out_ld = 32, epilogue = "
+       "rows = 32, cols = 64, enc = \"bf16\", act = \"f32\", act_stride = 256, out_ld = 32, "
+       "epilogue = "
        "\"residual\", panel_tiles = 2"},
       {"rope", "add", "n = 64, ld = 64"},
   };
@@ -46,8 +48,8 @@ TEST(Image, AnEmptyProgramHasAnEmptyTable) {
   EXPECT_EQ(image->table().entries, 0u);
 }
 
-// Linking refuses imports, relocations and further symbols, so that success says they are not there; here
-// for the machines that the tests cannot run on as well.
+// Linking refuses imports, relocations and further symbols, so that success says they are not
+// there; here for the machines that the tests cannot run on as well.
 TEST(Image, LinksFreestandingForEveryProfile) {
   struct {
     const char* profile;
@@ -87,14 +89,19 @@ TEST(Image, RefusesProfilesThatLlvmDoesNotKnow) {
     change(profile);
     return compileBytes(profile, {specs()[3]}, bytes);
   };
-  EXPECT_NE(error([](TargetProfile& p) { p.triple = "sparc-unknown-linux"; })
-                .find("triple: expected x86_64 or aarch64 with ELF, found 'sparc-unknown-linux'"),
+  EXPECT_NE(error([](TargetProfile& p) {
+              p.triple = "sparc-unknown-linux";
+            }).find("triple: expected x86_64 or aarch64 with ELF, found 'sparc-unknown-linux'"),
             std::string::npos);
   EXPECT_NE(error([](TargetProfile& p) { p.triple = "no triple"; }).find("'no triple'"),
             std::string::npos);
-  EXPECT_NE(error([](TargetProfile& p) { p.cpu = "z80"; }).find("cpu: expected"), std::string::npos);
-  EXPECT_NE(error([](TargetProfile& p) { p.tune = "z80"; }).find("tune: expected"), std::string::npos);
-  EXPECT_NE(error([](TargetProfile& p) { p.setFeatures({"avx2", "fma", "mmu"}); }).find("'mmu'"),
+  EXPECT_NE(error([](TargetProfile& p) { p.cpu = "z80"; }).find("cpu: expected"),
+            std::string::npos);
+  EXPECT_NE(error([](TargetProfile& p) { p.tune = "z80"; }).find("tune: expected"),
+            std::string::npos);
+  EXPECT_NE(error([](TargetProfile& p) {
+              p.setFeatures({"avx2", "fma", "mmu"});
+            }).find("'mmu'"),
             std::string::npos);
   EXPECT_NE(error([](TargetProfile& p) { p.setFeatures({}); }).find("avx2"), std::string::npos);
   // Features of one architecture on the other.

@@ -54,8 +54,8 @@ std::string compileBytes(const TargetProfile& profile, const std::vector<KernelS
   llvm::SmallVector<char, 0> code;
   std::vector<KernelRequest> requests;
   for (const KernelSpec& spec : specs)
-    requests.push_back({spec.name, spec.family, parseConfig(spec.config),
-                        mlir::UnknownLoc::get(&context())});
+    requests.push_back(
+        {spec.name, spec.family, parseConfig(spec.config), mlir::UnknownLoc::get(&context())});
   std::string errors;
   mlir::ScopedDiagnosticHandler handler(&context(), [&](mlir::Diagnostic& diagnostic) {
     errors += diagnostic.str() + "\n";
@@ -133,7 +133,8 @@ std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
                      !llvm::Triple(llvm::sys::getProcessTriple()).isAArch64();
   if (image->emulated_) return image;
   int fd = memfd_create("kernels", MFD_CLOEXEC);
-  bool written = fd >= 0 && write(fd, code.data(), code.size()) == static_cast<ssize_t>(code.size());
+  bool written =
+      fd >= 0 && write(fd, code.data(), code.size()) == static_cast<ssize_t>(code.size());
   if (written)
     image->library_ =
         dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
@@ -163,8 +164,8 @@ const fathom_cpu_entry* KernelImage::find(const std::string& name) const {
 }
 
 fathom_cpu_kernel KernelImage::code(const fathom_cpu_entry& entry) {
-  return reinterpret_cast<fathom_cpu_kernel>(
-      reinterpret_cast<uintptr_t>(&entry) + static_cast<intptr_t>(entry.code));
+  return reinterpret_cast<fathom_cpu_kernel>(reinterpret_cast<uintptr_t>(&entry) +
+                                             static_cast<intptr_t>(entry.code));
 }
 
 void KernelImage::run(const std::string& name, uint32_t x, uint32_t y, uint32_t z,
@@ -183,7 +184,7 @@ void KernelImage::run(const std::string& name, uint32_t x, uint32_t y, uint32_t 
   fathom_cpu_args args{bindings.data(), push.data(), scratch.data()};
   for (uint32_t k = z; k-- > 0;)
     for (uint32_t j = y; j-- > 0;)
-      for (uint32_t i = x; i-- > 0;) code(*entry)(&args, i, j, k);
+      for (uint32_t i = x; i-- > 0;) code (*entry)(&args, i, j, k);
 }
 
 std::string compileError(const std::string& profile, const KernelSpec& spec) {

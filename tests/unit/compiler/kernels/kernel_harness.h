@@ -16,22 +16,22 @@
 
 namespace fathom::testing {
 
-/// A kernel by family and configuration; the latter is the text of an MLIR dictionary without braces:
-/// `rows = 33, enc = "q4", bias = true, eps = 1.0e-6`.
+/// A kernel by family and configuration; the latter is the text of an MLIR dictionary without
+/// braces: `rows = 33, enc = "q4", bias = true, eps = 1.0e-6`.
 struct KernelSpec {
   std::string name;
   std::string family;
   std::string config;
 };
 
-/// The profiles whose code runs on this machine: x86-64-v3, x86-64-v4, native as far as they do. Those of
-/// AArch64 work as well where haveAarch64Emulator() (emulator.h), more slowly.
+/// The profiles whose code runs on this machine: x86-64-v3, x86-64-v4, native as far as they do.
+/// Those of AArch64 work as well where haveAarch64Emulator() (emulator.h), more slowly.
 std::vector<std::string> runnableProfiles();
 TargetProfile profileNamed(const std::string& name);
 
-/// Memory whose end (rounded up to 64 bytes) is followed by a page that faults, and whose beginning is
-/// 64-byte aligned: reading or writing past the end kills the test. Filled with `fill` bytes (0xff makes
-/// every float a NaN).
+/// Memory whose end (rounded up to 64 bytes) is followed by a page that faults, and whose beginning
+/// is 64-byte aligned: reading or writing past the end kills the test. Filled with `fill` bytes
+/// (0xff makes every float a NaN).
 class GuardedMemory {
  public:
   explicit GuardedMemory(size_t bytes, int fill = 0xff);
@@ -83,9 +83,9 @@ class KernelImage {
   }
   ~KernelImage();
 
-  /// Runs every workgroup of the grid, the last first, with scratch full of NaNs. Fails the test when
-  /// the kernel is missing or the counts differ from its table entry. Bindings are GuardedMemory; only
-  /// AArch64 images, which run in an emulator, insist on it.
+  /// Runs every workgroup of the grid, the last first, with scratch full of NaNs. Fails the test
+  /// when the kernel is missing or the counts differ from its table entry. Bindings are
+  /// GuardedMemory; only AArch64 images, which run in an emulator, insist on it.
   void run(const std::string& name, uint32_t x, uint32_t y, uint32_t z,
            const std::vector<void*>& bindings, const std::vector<int64_t>& push = {}) const;
 
@@ -104,8 +104,8 @@ class KernelImage {
 };
 
 /// Compiles without loading, for any machine; answers the diagnostics, empty on success. Where the
-/// environment variable FATHOM_TEST_DUMP names a directory, each kernel's MLIR, LLVM IR and assembly go
-/// there.
+/// environment variable FATHOM_TEST_DUMP names a directory, each kernel's MLIR, LLVM IR and
+/// assembly go there.
 std::string compileBytes(const TargetProfile& profile, const std::vector<KernelSpec>& specs,
                          std::vector<char>& bytes, unsigned threads = 2);
 
@@ -123,12 +123,13 @@ struct TestWeight {
   std::vector<uint8_t> bytes;
   std::vector<float> values;  // rows x cols, decoded
 };
-/// Encodes plainly after docs/spec/encodings.md, sharing no code with the compiler. enc: f32|bf16|q8|q4.
+/// Encodes plainly after docs/spec/encodings.md, sharing no code with the compiler. enc:
+/// f32|bf16|q8|q4.
 TestWeight encodeWeight(const std::string& enc, const std::vector<float>& values, int64_t rows,
                         int64_t cols);
 
-/// Activation rows as records (or f32 rows) with the catalogue's strides, and their decoded values. What
-/// the encodings leave unspecified is NaN.
+/// Activation rows as records (or f32 rows) with the catalogue's strides, and their decoded values.
+/// What the encodings leave unspecified is NaN.
 struct TestAct {
   std::vector<uint8_t> bytes;
   std::vector<float> values;  // rows x cols, decoded

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The combinations of weight encoding, activation form and profile that projections are tested with.
+// The weight encodings, activation forms and profiles that projections are tested with.
 #ifndef FATHOM_TESTS_UNIT_COMPILER_KERNELS_LINEAR_CASES_H
 #define FATHOM_TESTS_UNIT_COMPILER_KERNELS_LINEAR_CASES_H
 
@@ -23,8 +23,13 @@ inline void PrintTo(const LinearCase& c, std::ostream* os) {
 inline std::vector<LinearCase> linearCases() {
   std::vector<LinearCase> cases;
   for (const std::string& profile : runnableProfiles())
-    for (auto [enc, act] : {std::pair{"f32", "f32"}, {"bf16", "f32"}, {"q8", "f32"}, {"q4", "f32"},
-                            {"bf16", "bf16"}, {"q8", "i8"}, {"q4", "i8"}})
+    for (auto [enc, act] : {std::pair{"f32", "f32"},
+                            {"bf16", "f32"},
+                            {"q8", "f32"},
+                            {"q4", "f32"},
+                            {"bf16", "bf16"},
+                            {"q8", "i8"},
+                            {"q4", "i8"}})
       cases.push_back({profile, enc, act});
   return cases;
 }

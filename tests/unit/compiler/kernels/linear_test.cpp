@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// linear against plain loops: every encoding, epilogue and profile, odd sizes, every remainder of T.
+// linear against plain loops: every encoding, epilogue, profile, odd size and remainder of T.
 #include "tests/unit/compiler/kernels/linear_cases.h"
 
 namespace fathom::testing {
@@ -15,14 +15,12 @@ struct Shape {
   int64_t panelTiles;
 };
 
-// 33 = two tiles and a row; 40 rows with panels of 3 tiles; 77, 131, 70 columns leave a rest in every
-// step of K, below and above half a superblock.
+// 33 = two tiles and a row; 40 rows with panels of 3 tiles; 77, 131, 70 columns leave a rest in
+// every step of K, below and above half a superblock.
 const std::vector<Shape>& shapes() {
   static const std::vector<Shape> all = {
-      {"store", 33, 77, 1, "store", false, 2},
-      {"residual", 40, 131, 1, "residual", true, 3},
-      {"swiglu", 24, 70, 1, "swiglu", false, 1},
-      {"heads", 32, 97, 3, "store", false, 2},
+      {"store", 33, 77, 1, "store", false, 2},    {"residual", 40, 131, 1, "residual", true, 3},
+      {"swiglu", 24, 70, 1, "swiglu", false, 1},  {"heads", 32, 97, 3, "store", false, 2},
       {"whole", 48, 64, 1, "residual", false, 8},
   };
   return all;
@@ -34,8 +32,9 @@ GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(Linear);
 
 std::string config(const LinearCase& c, const Shape& s, int64_t stride) {
   std::string text = "rows = " + std::to_string(s.rows) + ", cols = " + std::to_string(s.cols) +
-                     ", batch = " + std::to_string(s.batch) + ", enc = \"" + c.enc + "\", act = \"" +
-                     c.act + "\", act_stride = " + std::to_string(stride * s.batch) +
+                     ", batch = " + std::to_string(s.batch) + ", enc = \"" + c.enc +
+                     "\", act = \"" + c.act +
+                     "\", act_stride = " + std::to_string(stride * s.batch) +
                      ", act_batch_stride = " + std::to_string(stride) +
                      ", out_ld = " + std::to_string(ld(s.rows * s.batch)) + ", epilogue = \"" +
                      s.epilogue + "\", bias = " + (s.bias ? "true" : "false") +
@@ -87,7 +86,8 @@ TEST_P(Linear, MatchesPlainLoops) {
           for (int64_t n = 0; n < s.rows; ++n) {
             const float* a = act.values.data() + (t * s.batch + g) * s.cols;
             Expected e = dot(weights[g].values.data() + n * s.cols, a, s.cols);
-            if (s.epilogue == "swiglu") e = swiglu(e, dot(up.values.data() + n * s.cols, a, s.cols));
+            if (s.epilogue == "swiglu")
+              e = swiglu(e, dot(up.values.data() + n * s.cols, a, s.cols));
             if (s.bias) e.value += bias[n];
             if (s.epilogue == "residual") e.value += before[t * outLd + g * s.rows + n];
             e.tolerance += 2e-7 * std::fabs(e.value);
@@ -97,8 +97,7 @@ TEST_P(Linear, MatchesPlainLoops) {
       // The filling of the last tile: nothing but what was there before.
       for (int64_t t = 0; t < tokens; ++t)
         for (int64_t n = s.rows * s.batch; n < outLd; ++n)
-          ASSERT_EQ(out[t * outLd + n],
-                    s.epilogue == "residual" ? before[t * outLd + n] : 0.0f);
+          ASSERT_EQ(out[t * outLd + n], s.epilogue == "residual" ? before[t * outLd + n] : 0.0f);
       // A token's result must not depend on its company, to the bit.
       if (tokens == 1) single = out.values();
       for (int64_t n = 0; n < outLd; ++n) ASSERT_EQ(out[n], single[n]) << n;

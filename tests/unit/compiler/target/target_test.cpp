@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Target names, profiles and their JSON form.
+#include "compiler/target/Target.h"
+
 #include <fstream>
 
-#include "compiler/target/Target.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -43,8 +44,7 @@ std::string jsonError(llvm::StringRef text) {
 TEST_F(TargetTest, FixedNamesTellTheirFeatures) {
   TargetProfile v3 = parse("cpu:x86-64-v3");
   EXPECT_EQ(v3.driver, "cpu");
-  EXPECT_THAT(v3.features,
-              ElementsAre("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"));
+  EXPECT_THAT(v3.features, ElementsAre("avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"));
   EXPECT_TRUE(v3.avx2 && v3.f16c && !v3.avx512 && !v3.vnni);
   EXPECT_EQ(v3.vectorBits, 256);
 
