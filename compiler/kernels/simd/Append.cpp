@@ -36,8 +36,8 @@ Val Cache::rowAt(KernelBuilder& k, Buf table, Val pages, Val sequence, Val posit
 LogicalResult emitLatentAppend(KernelBuilder& k) {
   Config& cfg = k.cfg();
   int64_t rank = cfg.in("rank", 16, kMaxWidth, 16);
-  // A multiple of 4: LLVM 22 widens a masked store of an odd number of bf16 on AVX-512 without BF16 to whole
-  // 32-bit words, which would overwrite the first element of the second half.
+  // A multiple of 4. With dim 34 and a bf16 cache, cpu:x86-64-v4 wrote 0 over the first element of the second
+  // half. Suspected: the masked store of an odd number of bf16. Not traced further; v3 and native were right.
   int64_t dim = cfg.in("dim", 4, kMaxWidth, 4);
   double eps = cfg.f("eps"), mscale = cfg.f("mscale");
   int64_t inLd = cfg.in("in_ld", 0, kMaxStride), inOffset = cfg.in("in_offset", 0, kMaxStride);
