@@ -23,8 +23,8 @@ absl::StatusOr<std::vector<int32_t>> TokenizeChat(const Model& model,
   input.add_generation_prompt = add_generation_prompt;
   input.special_tokens = text::SpecialTokens(*tokenizer);
   const auto worded = [&](const absl::Status& status) {
-    return absl::Status(status.code(), absl::StrCat(model.artifact().path(), ": chat template: ",
-                                                    status.message()));
+    return absl::Status(status.code(), absl::StrCat(model.artifact().path(),
+                                                    ": chat template: ", status.message()));
   };
   const auto chat_template = text::ChatTemplate::Parse(*source);
   if (!chat_template.ok()) return worded(chat_template.status());

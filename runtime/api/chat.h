@@ -18,8 +18,8 @@ struct ChatMessage {
   std::string content;
 };
 
-// Renders `messages` with the model's template and encodes the result; control tokens come from the template
-// only. InvalidArgument: no tokenizer, no template, or messages that the template refuses.
+// Renders `messages` with the model's template and encodes the result; control tokens come from the
+// template only. InvalidArgument: no tokenizer, no template, or messages that the template refuses.
 absl::StatusOr<std::vector<int32_t>> TokenizeChat(const Model& model,
                                                   absl::Span<const ChatMessage> messages,
                                                   bool add_generation_prompt);

@@ -188,20 +188,21 @@ fathom_status fathom_model_get_info(const fathom_model* model, fathom_model_info
 }
 
 fathom_status fathom_tokenize(const fathom_model* model, const char* text, size_t length,
-                              bool add_special, bool parse_special, int32_t* tokens, size_t capacity,
-                              size_t* count) {
+                              bool add_special, bool parse_special, int32_t* tokens,
+                              size_t capacity, size_t* count) {
   return Guard([&]() -> absl::Status {
     FATHOM_RETURN_IF_ERROR(RequireArguments({model, text, count}));
     FATHOM_ASSIGN_OR_RETURN(const auto* tokenizer, model->model->RequireTokenizer());
-    FATHOM_ASSIGN_OR_RETURN(
-        const std::vector<int32_t> ids,
-        tokenizer->Encode({text, length}, {.add_special = add_special, .parse_special = parse_special}));
+    FATHOM_ASSIGN_OR_RETURN(const std::vector<int32_t> ids,
+                            tokenizer->Encode({text, length}, {.add_special = add_special,
+                                                               .parse_special = parse_special}));
     return Deliver(ids, tokens, capacity, count);
   });
 }
 
-fathom_status fathom_detokenize(const fathom_model* model, const int32_t* tokens, size_t token_count,
-                                bool skip_special, char* text, size_t capacity, size_t* count) {
+fathom_status fathom_detokenize(const fathom_model* model, const int32_t* tokens,
+                                size_t token_count, bool skip_special, char* text, size_t capacity,
+                                size_t* count) {
   return Guard([&]() -> absl::Status {
     FATHOM_RETURN_IF_ERROR(RequireArguments({model, count}));
     if (token_count != 0) FATHOM_RETURN_IF_ERROR(RequireArguments({tokens}));
@@ -301,15 +302,16 @@ fathom_status fathom_prefill(fathom_session* session, const fathom_extension* ex
     FATHOM_RETURN_IF_ERROR(RequireArguments({session, extensions}));
     std::vector<fathom::Extension> list;
     for (size_t i = 0; i < extension_count; ++i) {
-      if (extensions[i].count != 0) FATHOM_RETURN_IF_ERROR(RequireArguments({extensions[i].tokens}));
+      if (extensions[i].count != 0)
+        FATHOM_RETURN_IF_ERROR(RequireArguments({extensions[i].tokens}));
       list.push_back({extensions[i].sequence, {extensions[i].tokens, extensions[i].count}});
     }
     return Extend(session, list, logits);
   });
 }
 
-fathom_status fathom_decode(fathom_session* session, const int32_t* sequences, const int32_t* tokens,
-                            size_t count, fathom_logits* logits) {
+fathom_status fathom_decode(fathom_session* session, const int32_t* sequences,
+                            const int32_t* tokens, size_t count, fathom_logits* logits) {
   return Guard([&]() -> absl::Status {
     FATHOM_RETURN_IF_ERROR(RequireArguments({session, sequences, tokens}));
     std::vector<fathom::Extension> list;
@@ -320,8 +322,8 @@ fathom_status fathom_decode(fathom_session* session, const int32_t* sequences, c
 
 void fathom_sampler_options_init(fathom_sampler_options* options) {
   const fathom::SamplerOptions defaults;
-  *options = {sizeof(*options),  defaults.temperature, defaults.top_k,
-              defaults.top_p,    defaults.min_p,       defaults.seed};
+  *options = {sizeof(*options), defaults.temperature, defaults.top_k,
+              defaults.top_p,   defaults.min_p,       defaults.seed};
 }
 
 fathom_status fathom_sampler_create(const fathom_sampler_options* options, fathom_sampler** out) {
@@ -380,10 +382,9 @@ fathom_status fathom_generate(fathom_session* session, int32_t sequence, const i
         return given.callback(given.user, token, text.data(), text.size());
       };
     }
-    FATHOM_ASSIGN_OR_RETURN(
-        const fathom::Generation done,
-        fathom::Generate(*session->session, sequence, {prompt, prompt_count},
-                         session->model->tokenizer(), generate, callback));
+    FATHOM_ASSIGN_OR_RETURN(const fathom::Generation done,
+                            fathom::Generate(*session->session, sequence, {prompt, prompt_count},
+                                             session->model->tokenizer(), generate, callback));
     if (result == nullptr) return absl::OkStatus();
     fathom_generation value = {};
     value.reason = static_cast<fathom_stop_reason>(done.reason);

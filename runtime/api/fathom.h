@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception */
-/* The C interface of the runtime: open a model, tokenize, prefill, decode, sample, generate. C99 and later.
+/* The C interface of the runtime: open a model, tokenize, prefill, decode, sample, generate. C99
+ * and later.
  *
- * Stability: functions are added, never changed or removed, within one FATHOM_API_VERSION. Structs that may
- * grow begin with `size`; fill them with their _init function, which sets every default.
- * Threads: a model may be used from any thread, also by several at once; a session or a sampler by one
- * thread at a time. A model stays alive until its sessions are destroyed, in any order of closing.
- * Errors: every function that can fail returns a fathom_status; fathom_last_error() then has the message of
- * the calling thread. On failure, output arguments are unchanged. Nothing prints, throws or aborts.
- * Trust: an artifact holds native code. Opening one checks it; running one equals running a program. */
+ * Stability: functions are added, never changed or removed, within one FATHOM_API_VERSION. Structs
+ * that may grow begin with `size`; fill them with their _init function, which sets every default.
+ * Threads: a model may be used from any thread, also by several at once; a session or a sampler by
+ * one thread at a time. A model stays alive until its sessions are destroyed, in any order of
+ * closing. Errors: every function that can fail returns a fathom_status; fathom_last_error() then
+ * has the message of the calling thread. On failure, output arguments are unchanged. Nothing
+ * prints, throws or aborts. Trust: an artifact holds native code. Opening one checks it; running
+ * one equals running a program. */
 #ifndef FATHOM_RUNTIME_API_FATHOM_H_
 #define FATHOM_RUNTIME_API_FATHOM_H_
 
@@ -37,7 +39,8 @@ typedef enum fathom_status {
 /* FATHOM_API_VERSION of the library, and its version as text ("0.1.0"). */
 FATHOM_API uint32_t fathom_api_version(void);
 FATHOM_API const char* fathom_version(void);
-/* The message of the last call of this thread that failed; "" before. Valid until this thread's next call. */
+/* The message of the last call of this thread that failed; "" before. Valid until this thread's
+ * next call. */
 FATHOM_API const char* fathom_last_error(void);
 
 /* ---- Models ---- */
@@ -88,11 +91,13 @@ typedef struct fathom_model_info {
 FATHOM_API fathom_status fathom_model_get_info(const fathom_model* model, fathom_model_info* info);
 
 /* ---- Text ----
- * Functions that fill an array take its capacity in elements and always set *count to the number needed; when
- * that exceeds the capacity, nothing is written and the status is FATHOM_OK. So call with 0 to measure. */
+ * Functions that fill an array take its capacity in elements and always set *count to the number
+ * needed; when that exceeds the capacity, nothing is written and the status is FATHOM_OK. So call
+ * with 0 to measure. */
 
-/* UTF-8 to ids. `add_special`: with what the model wants around a text (often a BOS). Control tokens spelled
- * in `text` stay plain text unless `parse_special`: set that for text no user wrote. */
+/* UTF-8 to ids. `add_special`: with what the model wants around a text (often a BOS). Control
+ * tokens spelled in `text` stay plain text unless `parse_special`: set that for text no user wrote.
+ */
 FATHOM_API fathom_status fathom_tokenize(const fathom_model* model, const char* text, size_t length,
                                          bool add_special, bool parse_special, int32_t* tokens,
                                          size_t capacity, size_t* count);
@@ -107,12 +112,14 @@ typedef struct fathom_message {
   const char* role; /* "system", "user", "assistant" */
   const char* content;
 } fathom_message;
-/* Renders the conversation with the model's chat template and tokenizes it. Control tokens come from the
- * template only: spelled in a message they are letters. `add_generation_prompt` opens the assistant's turn. */
+/* Renders the conversation with the model's chat template and tokenizes it. Control tokens come
+ * from the template only: spelled in a message they are letters. `add_generation_prompt` opens the
+ * assistant's turn. */
 FATHOM_API fathom_status fathom_apply_chat_template(const fathom_model* model,
                                                     const fathom_message* messages,
-                                                    size_t message_count, bool add_generation_prompt,
-                                                    int32_t* tokens, size_t capacity, size_t* count);
+                                                    size_t message_count,
+                                                    bool add_generation_prompt, int32_t* tokens,
+                                                    size_t capacity, size_t* count);
 
 /* ---- Sessions ---- */
 
@@ -140,7 +147,8 @@ FATHOM_API fathom_status fathom_sequence_length(const fathom_session* session, i
 FATHOM_API fathom_status fathom_sequence_truncate(fathom_session* session, int32_t sequence,
                                                   int64_t length);
 
-/* Logits, (rows, stride) float32; the first vocab_size of a row count. Valid until the session's next call. */
+/* Logits, (rows, stride) float32; the first vocab_size of a row count. Valid until the session's
+ * next call. */
 typedef struct fathom_logits {
   const float* data;
   size_t rows;
@@ -155,8 +163,9 @@ typedef struct fathom_extension {
   size_t count;
 } fathom_extension;
 
-/* Appends to `extension_count` different sequences at once; row i of the logits is that after the last token
- * of extensions[i]. Everything is checked first: an error of kind FATHOM_BAD_INPUT has changed nothing. */
+/* Appends to `extension_count` different sequences at once; row i of the logits is that after the
+ * last token of extensions[i]. Everything is checked first: an error of kind FATHOM_BAD_INPUT has
+ * changed nothing. */
 FATHOM_API fathom_status fathom_prefill(fathom_session* session, const fathom_extension* extensions,
                                         size_t extension_count, fathom_logits* logits);
 /* The same with one token for each of `count` sequences. */
@@ -179,8 +188,8 @@ typedef struct fathom_sampler fathom_sampler;
 FATHOM_API fathom_status fathom_sampler_create(const fathom_sampler_options* options,
                                                fathom_sampler** out);
 FATHOM_API void fathom_sampler_destroy(fathom_sampler* sampler); /* NULL does nothing */
-FATHOM_API fathom_status fathom_sample(fathom_sampler* sampler, const float* logits, size_t vocab_size,
-                                       int32_t* token);
+FATHOM_API fathom_status fathom_sample(fathom_sampler* sampler, const float* logits,
+                                       size_t vocab_size, int32_t* token);
 
 typedef enum fathom_stop_reason {
   FATHOM_STOP_END_OF_TEXT = 0,
@@ -190,14 +199,15 @@ typedef enum fathom_stop_reason {
   FATHOM_STOP_CANCELLED = 4
 } fathom_stop_reason;
 
-/* A sampled token and the text that can be shown because of it: whole characters, `length` bytes, never a
- * part of a stop string, often empty. A last call may have token -1 and the rest. False ends generation. */
+/* A sampled token and the text that can be shown because of it: whole characters, `length` bytes,
+ * never a part of a stop string, often empty. A last call may have token -1 and the rest. False
+ * ends generation. */
 typedef bool (*fathom_token_callback)(void* user, int32_t token, const char* text, size_t length);
 
 typedef struct fathom_generate_options {
   size_t size;
   const fathom_sampler_options* sampler; /* NULL: the defaults */
-  int64_t max_tokens; /* -1: until the model or the context ends. Default -1 */
+  int64_t max_tokens;                    /* -1: until the model or the context ends. Default -1 */
   bool ignore_eos;
   const char* const* stop; /* stop_count strings */
   size_t stop_count;
@@ -216,8 +226,9 @@ typedef struct fathom_generation {
   int64_t decoded_tokens; /* what decode_seconds counts: the last token sampled is not decoded */
 } fathom_generation;
 
-/* Appends the prompt (at least one token) to `sequence` and generates. `options` may be NULL; `result` too,
- * otherwise set its size first. The last sampled token is not part of the sequence afterwards. */
+/* Appends the prompt (at least one token) to `sequence` and generates. `options` may be NULL;
+ * `result` too, otherwise set its size first. The last sampled token is not part of the sequence
+ * afterwards. */
 FATHOM_API fathom_status fathom_generate(fathom_session* session, int32_t sequence,
                                          const int32_t* prompt, size_t prompt_count,
                                          const fathom_generate_options* options,

@@ -27,11 +27,10 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Open(const std::string& path
   if (options.check_full) {
     FATHOM_RETURN_IF_ERROR(artifact->VerifyHashes(options.threads, options.progress));
   }
-  FATHOM_ASSIGN_OR_RETURN(
-      std::shared_ptr<const Weights> weights,
-      Weights::Load(artifact, options.load, options.threads, options.progress));
-  FATHOM_ASSIGN_OR_RETURN(model->program_, Program::Load(std::move(artifact), std::move(weights),
-                                                         *model->device_));
+  FATHOM_ASSIGN_OR_RETURN(std::shared_ptr<const Weights> weights,
+                          Weights::Load(artifact, options.load, options.threads, options.progress));
+  FATHOM_ASSIGN_OR_RETURN(model->program_,
+                          Program::Load(std::move(artifact), std::move(weights), *model->device_));
   return std::shared_ptr<const Model>(std::move(model));
 }
 

@@ -163,8 +163,8 @@ class HashJob {
       if (progress_ && !progress_(done_, total_)) return absl::CancelledError("stopped");
     }
     if (std::memcmp(stream.Finish().data(), task.expected, sizeof(DigestBytes)) != 0) {
-      return absl::DataLossError(absl::StrCat(
-          file_.path(), ": ", task.what, ": its hash does not match: the file is damaged"));
+      return absl::DataLossError(absl::StrCat(file_.path(), ": ", task.what,
+                                              ": its hash does not match: the file is damaged"));
     }
     return absl::OkStatus();
   }
@@ -180,8 +180,8 @@ class HashJob {
   absl::Status status_;
 };
 
-// A weight segment's digest is the hash of its tensors' digests, so that no weight is hashed twice; what
-// lies between its tensors must be zero.
+// A weight segment's digest is the hash of its tensors' digests, so that no weight is hashed twice;
+// what lies between its tensors must be zero.
 absl::Status VerifyWeightSegment(const Artifact& artifact, uint32_t index) {
   const schema::Segment& segment = *artifact.header().segments()->Get(index);
   const std::string where = absl::StrCat(artifact.path(), ": segment ", segment.name()->str());
@@ -204,7 +204,8 @@ absl::Status VerifyWeightSegment(const Artifact& artifact, uint32_t index) {
       gap.resize(std::min<uint64_t>(next - end, 1 << 20));
       FATHOM_RETURN_IF_ERROR(artifact.file().ReadAt(segment.offset() + end, absl::MakeSpan(gap)));
       if (std::any_of(gap.begin(), gap.end(), [](uint8_t byte) { return byte != 0; })) {
-        return absl::DataLossError(absl::StrCat(where, ": bytes between tensors are not zero near ", end));
+        return absl::DataLossError(
+            absl::StrCat(where, ": bytes between tensors are not zero near ", end));
       }
       end += gap.size();
     }

@@ -17,11 +17,12 @@
 
 namespace fathom {
 
-// Bytes done and in all; false stops the work with a CancelledError. Called from one thread at a time.
+// Bytes done and in all; false stops the work with a CancelledError. Called from one thread at a
+// time.
 using ProgressFunction = std::function<bool(uint64_t done, uint64_t total)>;
 
-// Immutable after Open, so usable from several threads. An artifact carries native code: opening one
-// is safe whatever its bytes are, running one equals running a program.
+// Immutable after Open, so usable from several threads. An artifact carries native code: opening
+// one is safe whatever its bytes are, running one equals running a program.
 class Artifact {
  public:
   // Reads and checks prefix and header (docs/spec/artifact.md gives the order). Touches no weight.
@@ -36,8 +37,8 @@ class Artifact {
   // The bytes of segment `index` (< number of segments), read into memory.
   absl::StatusOr<std::vector<uint8_t>> ReadSegment(uint32_t index) const;
 
-  // Compares the digest of every segment and every tensor with its bytes, on `threads` threads (0: one
-  // per CPU). The first mismatch is a DataLossError that names the segment or tensor.
+  // Compares the digest of every segment and every tensor with its bytes, on `threads` threads (0:
+  // one per CPU). The first mismatch is a DataLossError that names the segment or tensor.
   absl::Status VerifyHashes(int threads = 0, const ProgressFunction& progress = nullptr) const;
 
  private:

@@ -13,9 +13,9 @@ namespace fathom {
 
 inline constexpr uint64_t kTileRows = 16;
 
-// Bytes of a tensor of logical `shape`. Tile encodings take (rows, cols) or (batch, rows, cols), the raw
-// ones any rank from 1 to 8. Errors: an unknown encoding, a rank that does not fit it, a dimension of 0,
-// a product beyond 2^63.
+// Bytes of a tensor of logical `shape`. Tile encodings take (rows, cols) or (batch, rows, cols),
+// the raw ones any rank from 1 to 8. Errors: an unknown encoding, a rank that does not fit it, a
+// dimension of 0, a product beyond 2^63.
 absl::StatusOr<uint64_t> EncodedBytes(schema::Encoding encoding, absl::Span<const uint64_t> shape);
 
 }  // namespace fathom

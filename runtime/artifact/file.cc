@@ -54,7 +54,8 @@ absl::Status File::ReadAt(uint64_t offset, absl::Span<uint8_t> out) const {
 absl::Status File::CheckUnchanged() const {
   struct stat info;
   if (::fstat(descriptor_, &info) != 0 || static_cast<uint64_t>(info.st_size) != size_) {
-    return absl::DataLossError(absl::StrCat(path_, ": the file changed since it was opened: expected ",
+    return absl::DataLossError(absl::StrCat(path_,
+                                            ": the file changed since it was opened: expected ",
                                             size_, " bytes, found ", info.st_size));
   }
   return absl::OkStatus();

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The semantic verifier. One class walks the header; each method checks one table and names the field.
+// The semantic verifier. One class walks the header; each method checks one table and names the
+// field.
 #include "runtime/artifact/verifier.h"
 
 #include <algorithm>
@@ -29,8 +30,11 @@ bool IsPrintable(const flatbuffers::String& text) {
   for (size_t i = 0; i < text.size();) {
     const uint8_t lead = static_cast<uint8_t>(text.Get(i));
     if (lead < 0x20 || lead == 0x7f) return false;
-    const int extra = lead < 0x80 ? 0 : lead >= 0xc2 && lead < 0xe0 ? 1 : (lead & 0xf0) == 0xe0 ? 2
-                      : lead >= 0xf0 && lead < 0xf5 ? 3 : -1;
+    const int extra = lead < 0x80                   ? 0
+                      : lead >= 0xc2 && lead < 0xe0 ? 1
+                      : (lead & 0xf0) == 0xe0       ? 2
+                      : lead >= 0xf0 && lead < 0xf5 ? 3
+                                                    : -1;
     if (extra < 0 || i + extra >= text.size()) return false;
     uint32_t code = extra == 0 ? lead : lead & (0x3f >> extra);
     for (int k = 1; k <= extra; ++k) {
@@ -57,8 +61,8 @@ class HeaderVerifier {
     FATHOM_RETURN_IF_ERROR(CheckModel());
     FATHOM_RETURN_IF_ERROR(CheckSegments());
     FATHOM_RETURN_IF_ERROR(CheckTensors());
-    FATHOM_RETURN_IF_ERROR(CheckSegmentIndex("tokenizer", header_.tokenizer(),
-                                             schema::SegmentKind::tokenizer));
+    FATHOM_RETURN_IF_ERROR(
+        CheckSegmentIndex("tokenizer", header_.tokenizer(), schema::SegmentKind::tokenizer));
     FATHOM_RETURN_IF_ERROR(CheckSegmentIndex("notes", header_.notes(), schema::SegmentKind::notes));
     std::unordered_set<std::string_view> targets;
     for (uint32_t i = 0; i < header_.programs()->size(); ++i) {
@@ -141,7 +145,8 @@ class HeaderVerifier {
       const schema::Segment& segment = *header_.segments()->Get(i);
       FATHOM_RETURN_IF_ERROR(CheckUnique(where + ".name", segment.name(), &names));
       if (segment.kind() > schema::SegmentKind::MAX) {
-        return Error(where + ".kind", "unknown kind", "at most 3", static_cast<int>(segment.kind()));
+        return Error(where + ".kind", "unknown kind", "at most 3",
+                     static_cast<int>(segment.kind()));
       }
       if (segment.offset() % schema::kSegmentAlignment != 0) {
         return Error(where + ".offset", "misaligned", "a multiple of 4096", segment.offset());
@@ -174,7 +179,8 @@ class HeaderVerifier {
     std::unordered_set<std::string_view> names;
     for (uint32_t i = 0; i < header_.tensors()->size(); ++i) {
       const schema::Tensor& tensor = *header_.tensors()->Get(i);
-      FATHOM_RETURN_IF_ERROR(CheckUnique(absl::StrCat("tensors[", i, "].name"), tensor.name(), &names));
+      FATHOM_RETURN_IF_ERROR(
+          CheckUnique(absl::StrCat("tensors[", i, "].name"), tensor.name(), &names));
       const std::string where = absl::StrCat("tensors[", i, "] ", tensor.name()->str());
       FATHOM_RETURN_IF_ERROR(CheckTensor(where, tensor));
       ranges[tensor.segment()].push_back({tensor.offset(), tensor.length(), where});
@@ -193,7 +199,8 @@ class HeaderVerifier {
     const absl::StatusOr<uint64_t> bytes = EncodedBytes(tensor.encoding(), shape);
     if (!bytes.ok()) return Error(where, std::string(bytes.status().message()));
     if (tensor.length() != *bytes) {
-      return Error(where, "length does not follow from shape and encoding", *bytes, tensor.length());
+      return Error(where, "length does not follow from shape and encoding", *bytes,
+                   tensor.length());
     }
     FATHOM_RETURN_IF_ERROR(
         CheckIndex(where + ".segment", tensor.segment(), header_.segments()->size()));
@@ -326,7 +333,8 @@ class HeaderVerifier {
     if (command.kind() != schema::CommandKind::dispatch) {
       return Error(where + ".kind", "unknown kind", "at most 1", static_cast<int>(command.kind()));
     }
-    FATHOM_RETURN_IF_ERROR(CheckIndex(where + ".kernel", command.kernel(), program.kernels()->size()));
+    FATHOM_RETURN_IF_ERROR(
+        CheckIndex(where + ".kernel", command.kernel(), program.kernels()->size()));
     const schema::Kernel& kernel = *program.kernels()->Get(command.kernel());
     const uint32_t exprs = entry.exprs()->size();
     FATHOM_RETURN_IF_ERROR(CheckExpressionList(where + ".grid", *command.grid(), 3, exprs));

@@ -17,13 +17,13 @@ namespace fathom {
 inline constexpr uint64_t kMaxHeaderBytes = uint64_t{1} << 30;
 inline constexpr uint32_t kMaxHeaderTables = 8u << 20;
 inline constexpr size_t kMaxNameBytes = 1024;
-inline constexpr uint32_t kMaxKernelArguments = 64;   // bindings or push constants of one kernel
+inline constexpr uint32_t kMaxKernelArguments = 64;  // bindings or push constants of one kernel
 inline constexpr uint32_t kMaxFeatures = 256;
-inline constexpr uint32_t kSymbols = 4;               // T, B, P, R
+inline constexpr uint32_t kSymbols = 4;  // T, B, P, R
 
 // Checks the FlatBuffers structure of `bytes` (8-byte aligned), then every index, range, alignment,
-// overlap, count, expression and name of the header against `prefix`. After OK, everything the header
-// refers to exists and every byte range lies inside the file. `path` begins each message.
+// overlap, count, expression and name of the header against `prefix`. After OK, everything the
+// header refers to exists and every byte range lies inside the file. `path` begins each message.
 absl::Status VerifyHeader(const std::string& path, const schema::ArtifactPrefix& prefix,
                           absl::Span<const uint8_t> bytes);
 

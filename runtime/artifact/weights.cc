@@ -92,12 +92,13 @@ absl::Status Weights::Copy(int threads, const ProgressFunction& progress) {
     void* address = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (address == MAP_FAILED) {
-      return absl::ResourceExhaustedError(absl::StrCat(artifact_->path(), ": no memory for segment ",
-                                                       segment->name()->str(), " of ",
-                                                       segment->length(), " bytes"));
+      return absl::ResourceExhaustedError(
+          absl::StrCat(artifact_->path(), ": no memory for segment ", segment->name()->str(),
+                       " of ", segment->length(), " bytes"));
     }
     mappings_.emplace_back(address, mapped);
-    auto* begin = reinterpret_cast<uint8_t*>(RoundUp(reinterpret_cast<uintptr_t>(address), kHugePage));
+    auto* begin =
+        reinterpret_cast<uint8_t*>(RoundUp(reinterpret_cast<uintptr_t>(address), kHugePage));
     (void)::madvise(begin, RoundUp(segment->length(), kHugePage), MADV_HUGEPAGE);
     segments_[i] = {begin, segment->length()};
     for (uint64_t done = 0; done < segment->length(); done += kChunk) {

@@ -13,7 +13,8 @@
 
 namespace fathom {
 
-// map        read-only file mapping: starts at once, shares the page cache, 4 KiB pages (about 25 % slower
+// map        read-only file mapping: starts at once, shares the page cache, 4 KiB pages (about 25 %
+// slower
 //            to stream). A file truncated by somebody else while mapped kills the process (SIGBUS).
 // copy       anonymous memory with huge pages, filled by several threads.
 // automatic  copy when the memory available is comfortably larger than the weights, else map.

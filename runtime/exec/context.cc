@@ -13,10 +13,11 @@ namespace {
 
 // A decode loop needs one list per page of context, a prefill two per prompt.
 constexpr size_t kMaxRecordings = 32;
-constexpr int64_t kMaxTokens = 1 << 20;      // of one call
-constexpr int64_t kMaxPageTable = 1 << 26;   // B x P
+constexpr int64_t kMaxTokens = 1 << 20;     // of one call
+constexpr int64_t kMaxPageTable = 1 << 26;  // B x P
 
-absl::Status RangeError(const char* input, size_t index, const std::string& expected, int64_t found) {
+absl::Status RangeError(const char* input, size_t index, const std::string& expected,
+                        int64_t found) {
   return InputError(absl::StrCat(input, "[", index, "]"), "out of range", expected, found);
 }
 
@@ -82,18 +83,22 @@ absl::Status Context::CheckInputs(const CallInputs& inputs, const CallShape& sha
   const int64_t limit = shape.pages * program_->page_tokens();
   for (size_t b = 0; b < inputs.context_length.size(); ++b) {
     if (inputs.context_length[b] < 1 || inputs.context_length[b] > limit) {
-      return RangeError("context_length", b, absl::StrCat("1 to ", limit), inputs.context_length[b]);
+      return RangeError("context_length", b, absl::StrCat("1 to ", limit),
+                        inputs.context_length[b]);
     }
   }
-  // Kernels rely on the order: sequences ascending and complete, positions consecutive up to the end.
+  // Kernels rely on the order: sequences ascending and complete, positions consecutive up to the
+  // end.
   for (size_t t = 0; t < inputs.tokens.size(); ++t) {
     const int64_t previous = t == 0 ? -1 : inputs.sequence[t - 1];
     const int64_t sequence = inputs.sequence[t];
     const bool starts = sequence == previous + 1;
     if ((!starts && sequence != previous) || sequence >= shape.sequences) {
-      return RangeError("sequence", t, absl::StrCat("ascending, below ", shape.sequences), sequence);
+      return RangeError("sequence", t, absl::StrCat("ascending, below ", shape.sequences),
+                        sequence);
     }
-    if (inputs.positions[t] < 0 || (!starts && inputs.positions[t] != inputs.positions[t - 1] + 1)) {
+    if (inputs.positions[t] < 0 ||
+        (!starts && inputs.positions[t] != inputs.positions[t - 1] + 1)) {
       return RangeError("positions", t, "consecutive inside a sequence", inputs.positions[t]);
     }
     const bool last = t + 1 == inputs.tokens.size() || inputs.sequence[t + 1] != sequence;
@@ -176,8 +181,8 @@ absl::Status Context::Grow(Growing& growing, uint64_t bytes) {
   return absl::OkStatus();
 }
 
-absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry, const std::vector<int64_t>& values,
-                                   const CallShape& shape) {
+absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
+                                   const std::vector<int64_t>& values, const CallShape& shape) {
   const int64_t arena_bytes = values[entry.arena()];
   if (arena_bytes < 0) return InputError("arena", "size", "at least 0", arena_bytes);
   FATHOM_RETURN_IF_ERROR(Grow(arena_, static_cast<uint64_t>(arena_bytes)));
@@ -206,7 +211,8 @@ absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry, const std::v
       case schema::BufferKind::transient: {
         const int64_t offset = values[buffer.offset()];
         if (offset < 0 || !RangeFits(offset, size, arena_bytes)) {
-          return InputError(where, "outside the arena", absl::StrCat("an end of at most ", arena_bytes),
+          return InputError(where, "outside the arena",
+                            absl::StrCat("an end of at most ", arena_bytes),
                             absl::StrCat("offset ", offset, " + size ", size));
         }
         places_[i] = {arena_.buffer.get(), static_cast<uint64_t>(offset)};
@@ -254,12 +260,14 @@ absl::StatusOr<Context::Recording> Context::Record(const schema::EntryPoint& ent
   return recording;
 }
 
-absl::Status Context::RecordDispatch(const schema::EntryPoint& entry, const schema::Command& command,
+absl::Status Context::RecordDispatch(const schema::EntryPoint& entry,
+                                     const schema::Command& command,
                                      const std::vector<int64_t>& values,
                                      hal::CommandBuffer& commands) {
-  const std::string label = command.label() != nullptr
-                                ? command.label()->str()
-                                : program_->header().kernels()->Get(command.kernel())->name()->str();
+  const std::string label =
+      command.label() != nullptr
+          ? command.label()->str()
+          : program_->header().kernels()->Get(command.kernel())->name()->str();
   hal::Dispatch dispatch;
   dispatch.executable = &program_->executable();
   dispatch.kernel = command.kernel();

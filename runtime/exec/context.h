@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What one user of a program needs to call it: cache pages, arena, inputs and outputs, recorded lists.
+// What one user of a program needs to call it: cache pages, arena, inputs and outputs, recorded
+// lists.
 #ifndef FATHOM_RUNTIME_EXEC_CONTEXT_H_
 #define FATHOM_RUNTIME_EXEC_CONTEXT_H_
 
@@ -17,8 +18,8 @@
 
 namespace fathom {
 
-// One call of an entry point in the flattened form of docs/spec/artifact.md. T, B, P and R follow from
-// the lengths: tokens T, context_length B, page_table B x P (row-major), logit_rows R.
+// One call of an entry point in the flattened form of docs/spec/artifact.md. T, B, P and R follow
+// from the lengths: tokens T, context_length B, page_table B x P (row-major), logit_rows R.
 struct CallInputs {
   absl::Span<const int32_t> tokens;          // (T), ids below the vocabulary's size
   absl::Span<const int32_t> positions;       // (T), consecutive inside a sequence
@@ -47,17 +48,17 @@ struct DispatchProfile {
 // Not thread-safe; contexts of one program may run at once.
 class Context {
  public:
-  // `cache_pages`: physical pages of the KV cache. Their memory is taken as they are used, where the
-  // device can do that.
+  // `cache_pages`: physical pages of the KV cache. Their memory is taken as they are used, where
+  // the device can do that.
   static absl::StatusOr<std::unique_ptr<Context>> Create(std::shared_ptr<const Program> program,
                                                          uint32_t cache_pages);
 
   const Program& program() const { return *program_; }
   uint32_t cache_pages() const { return cache_pages_; }
 
-  // Runs entry point `entry` ("prefill" or "decode") to its end. Checks every input first: a token id,
-  // position, page or row out of range is an InvalidArgument and nothing has run. `profile`, if given,
-  // gets one item per dispatch (and dispatches then run one by one).
+  // Runs entry point `entry` ("prefill" or "decode") to its end. Checks every input first: a token
+  // id, position, page or row out of range is an InvalidArgument and nothing has run. `profile`, if
+  // given, gets one item per dispatch (and dispatches then run one by one).
   absl::StatusOr<Logits> Run(const std::string& entry, const CallInputs& inputs,
                              std::vector<DispatchProfile>* profile = nullptr);
 

@@ -64,9 +64,9 @@ absl::StatusOr<std::vector<int64_t>> Evaluate(const ExpressionPool& pool, const 
       values[i] = SymbolValue(node.a(), shape);
     } else if (!Apply(node.op(), values[node.a()], values[node.b()], &values[i])) {
       return absl::OutOfRangeError(absl::StrCat(
-          "expression ", i, ": ", schema::EnumNameExprOp(node.op()), " of ", values[node.a()], " and ",
-          values[node.b()], " has no 64-bit result (T ", shape.tokens, ", B ", shape.sequences, ", P ",
-          shape.pages, ", R ", shape.rows, ")"));
+          "expression ", i, ": ", schema::EnumNameExprOp(node.op()), " of ", values[node.a()],
+          " and ", values[node.b()], " has no 64-bit result (T ", shape.tokens, ", B ",
+          shape.sequences, ", P ", shape.pages, ", R ", shape.rows, ")"));
     }
   }
   return values;

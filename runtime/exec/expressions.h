@@ -23,8 +23,8 @@ struct CallShape {
 
 using ExpressionPool = flatbuffers::Vector<const schema::ExprNode*>;
 
-// The value of every node of a verified pool. A node that overflows int64 or divides by zero, or by a
-// negative number, is an error that names it.
+// The value of every node of a verified pool. A node that overflows int64 or divides by zero, or by
+// a negative number, is an error that names it.
 absl::StatusOr<std::vector<int64_t>> Evaluate(const ExpressionPool& pool, const CallShape& shape);
 
 }  // namespace fathom

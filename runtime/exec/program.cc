@@ -47,8 +47,8 @@ absl::StatusOr<uint32_t> PickProgram(const Artifact& artifact, const hal::Device
     }
   }
   if (best >= 0) return static_cast<uint32_t>(best);
-  return UnsupportedError(artifact.path(), absl::StrCat("no program for the device ",
-                                                        device.info().id, reasons));
+  return UnsupportedError(artifact.path(),
+                          absl::StrCat("no program for the device ", device.info().id, reasons));
 }
 
 absl::StatusOr<std::shared_ptr<const Program>> Program::Load(
@@ -93,7 +93,8 @@ absl::Status Program::PlaceWeights() {
       buffer = device_.allocator().Allocate(bytes.size(), hal::MemoryUse::weights);
       if (buffer.ok()) {
         if ((*buffer)->host() == nullptr) {
-          return UnsupportedError(device_.info().id, "its weight memory cannot be written by the host");
+          return UnsupportedError(device_.info().id,
+                                  "its weight memory cannot be written by the host");
         }
         std::memcpy((*buffer)->host(), bytes.data(), bytes.size());
       }
@@ -104,14 +105,15 @@ absl::Status Program::PlaceWeights() {
 }
 
 absl::Status Program::CheckSignature(const schema::EntryPoint& entry) const {
-  const std::string where = absl::StrCat(artifact_->path(), ": ", header_->target()->str(), ": entry ",
-                                         entry.name()->str());
+  const std::string where = absl::StrCat(artifact_->path(), ": ", header_->target()->str(),
+                                         ": entry ", entry.name()->str());
   size_t inputs = 0, outputs = 0;
   for (const schema::Buffer* buffer : *entry.buffers()) {
     const std::string name = buffer->name()->str();
     if (buffer->kind() == schema::BufferKind::input) {
       if (inputs == kInputs || name != kInputNames[inputs]) {
-        return InputError(where, "inputs", inputs == kInputs ? "no more" : kInputNames[inputs], name);
+        return InputError(where, "inputs", inputs == kInputs ? "no more" : kInputNames[inputs],
+                          name);
       }
       ++inputs;
     } else if (buffer->kind() == schema::BufferKind::output) {

@@ -15,8 +15,9 @@
 
 namespace fathom {
 
-// The number of the program that suits `device` best: made for its driver, every feature present, and of
-// those the one that uses most features. kUnimplemented, with the reason for each program, when none does.
+// The number of the program that suits `device` best: made for its driver, every feature present,
+// and of those the one that uses most features. kUnimplemented, with the reason for each program,
+// when none does.
 absl::StatusOr<uint32_t> PickProgram(const Artifact& artifact, const hal::Device& device);
 
 // Immutable after Load; any number of contexts may use it at once.

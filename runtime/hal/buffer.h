@@ -14,8 +14,8 @@ namespace fathom::hal {
 // What a buffer is for; a driver picks the kind of memory by it.
 //   weights    written once, read in long streams
 //   transient  intermediate results, never touched by the host
-//   cache      large, filled bit by bit: physical memory is taken as it is touched where the system can
-//   host_io    small inputs and outputs: host() is never null
+//   cache      large, filled bit by bit: physical memory is taken as it is touched where the system
+//   can host_io    small inputs and outputs: host() is never null
 enum class MemoryUse { weights, transient, cache, host_io };
 
 class Buffer {
@@ -39,8 +39,8 @@ class Allocator {
   virtual ~Allocator() = default;
   // `size` bytes of unspecified content (cache: zero). Errors: kResourceExhausted, with the size.
   virtual absl::StatusOr<std::shared_ptr<Buffer>> Allocate(uint64_t size, MemoryUse use) = 0;
-  // A buffer over `bytes`, which stay owned by the caller, outlive the buffer and are never written.
-  // kUnimplemented when the device cannot reach host memory: allocate and copy then.
+  // A buffer over `bytes`, which stay owned by the caller, outlive the buffer and are never
+  // written. kUnimplemented when the device cannot reach host memory: allocate and copy then.
   virtual absl::StatusOr<std::shared_ptr<Buffer>> Import(absl::Span<const uint8_t> bytes) = 0;
 };
 

@@ -49,15 +49,17 @@ struct Dispatch {
   absl::string_view label;                   // for profiles and errors
 };
 
-// Record, End, then submit any number of times. Recording happens on one thread. The executables and
-// buffers used must outlive the command buffer.
+// Record, End, then submit any number of times. Recording happens on one thread. The executables
+// and buffers used must outlive the command buffer.
 class CommandBuffer {
  public:
   virtual ~CommandBuffer() = default;
-  // Errors: kernel out of range, a count that differs from the kernel's, a binding outside its buffer.
+  // Errors: kernel out of range, a count that differs from the kernel's, a binding outside its
+  // buffer.
   virtual absl::Status Append(const Dispatch& dispatch) = 0;
   virtual absl::Status Copy(BufferRef from, BufferRef to, uint64_t bytes) = 0;
-  // What follows sees the memory written by what precedes. Dispatches between two barriers may overlap.
+  // What follows sees the memory written by what precedes. Dispatches between two barriers may
+  // overlap.
   virtual absl::Status Barrier() = 0;
   virtual absl::Status End() = 0;
 

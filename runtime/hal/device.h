@@ -23,7 +23,7 @@ struct DeviceInfo {
   std::string architecture;           // "x86-64", "aarch64", "" where it means nothing
   std::vector<std::string> features;  // "avx512f", ... as programs name them
   uint64_t memory_bytes = 0;
-  uint32_t compute_units = 0;         // cores, streaming multiprocessors ...
+  uint32_t compute_units = 0;  // cores, streaming multiprocessors ...
 };
 
 struct DeviceOptions {
@@ -42,8 +42,9 @@ struct Submission {
 class Queue {
  public:
   virtual ~Queue() = default;
-  // Returns an error only for a submission that is malformed. The work may run before Submit returns or
-  // after; failures of the work, or of a semaphore waited for, arrive through the signals.
+  // Returns an error only for a submission that is malformed. The work may run before Submit
+  // returns or after; failures of the work, or of a semaphore waited for, arrive through the
+  // signals.
   virtual absl::Status Submit(Submission submission) = 0;
 };
 
@@ -52,8 +53,8 @@ class Device {
  public:
   virtual ~Device() = default;
   virtual const DeviceInfo& info() const = 0;
-  // OK when code made for `target` ("cpu:x86-64-v4") that needs `features` can run here, otherwise a
-  // kUnimplemented that names what is missing. Never finds out by running the code.
+  // OK when code made for `target` ("cpu:x86-64-v4") that needs `features` can run here, otherwise
+  // a kUnimplemented that names what is missing. Never finds out by running the code.
   virtual absl::Status Supports(const std::string& target,
                                 absl::Span<const std::string> features) const = 0;
   virtual Allocator& allocator() = 0;
@@ -73,7 +74,8 @@ class Driver {
   virtual std::string name() const = 0;  // "cpu"; the folder in backends/
   virtual std::vector<DeviceInfo> Devices() const = 0;
   // `index` counts in Devices().
-  virtual absl::StatusOr<std::unique_ptr<Device>> Open(size_t index, const DeviceOptions& options) = 0;
+  virtual absl::StatusOr<std::unique_ptr<Device>> Open(size_t index,
+                                                       const DeviceOptions& options) = 0;
 };
 
 }  // namespace fathom::hal

@@ -26,8 +26,8 @@ absl::StatusOr<std::unique_ptr<Device>> DriverRegistry::Open(const std::string& 
     return absl::NotFoundError(
         absl::StrCat("device: expected a ", name, " device below ", count, ", found \"", id, "\""));
   }
-  return absl::NotFoundError(absl::StrCat("device: expected one of ", absl::StrJoin(names, ", "),
-                                          ", found \"", id, "\""));
+  return absl::NotFoundError(
+      absl::StrCat("device: expected one of ", absl::StrJoin(names, ", "), ", found \"", id, "\""));
 }
 
 }  // namespace fathom::hal

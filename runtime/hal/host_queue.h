@@ -12,9 +12,9 @@
 
 namespace fathom::hal {
 
-// A submission whose semaphores are ready runs inside Submit, on the caller's thread: no thread switch
-// between one token and the next. One that must wait goes to a thread that waits for it, and so does
-// everything submitted behind it, so that the order holds.
+// A submission whose semaphores are ready runs inside Submit, on the caller's thread: no thread
+// switch between one token and the next. One that must wait goes to a thread that waits for it, and
+// so does everything submitted behind it, so that the order holds.
 class HostQueue : public Queue {
  public:
   absl::Status Submit(Submission submission) final;

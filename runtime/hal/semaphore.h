@@ -13,8 +13,9 @@
 
 namespace fathom::hal {
 
-// Thread-safe. Once failed, a semaphore stays failed: every wait, on the host or in a queue, returns the
-// first failure, and a queue passes it on to what the waiting submission would have signalled.
+// Thread-safe. Once failed, a semaphore stays failed: every wait, on the host or in a queue,
+// returns the first failure, and a queue passes it on to what the waiting submission would have
+// signalled.
 class Semaphore {
  public:
   virtual ~Semaphore() = default;
@@ -23,7 +24,8 @@ class Semaphore {
   // Raises the value; a lower or equal value is an InternalError and changes nothing.
   virtual absl::Status Signal(uint64_t value) = 0;
   virtual void Fail(absl::Status status) = 0;
-  // Blocks until the value is reached, the semaphore fails, or the time is over (kDeadlineExceeded).
+  // Blocks until the value is reached, the semaphore fails, or the time is over
+  // (kDeadlineExceeded).
   virtual absl::Status Wait(uint64_t value, absl::Duration timeout = absl::InfiniteDuration()) = 0;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The 64-byte prefix of a .fathom file: what every version can read. Shared by writer and reader; std only.
+// The 64-byte prefix of a .fathom file: what every version can read. Shared by writer and reader;
+// std only.
 #ifndef FATHOM_RUNTIME_SCHEMA_PREFIX_H_
 #define FATHOM_RUNTIME_SCHEMA_PREFIX_H_
 

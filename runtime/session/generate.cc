@@ -39,9 +39,10 @@ const char* StopReasonName(StopReason reason) {
   return "unknown";
 }
 
-absl::StatusOr<Generation> Generate(Session& session, SequenceId id, absl::Span<const int32_t> prompt,
-                                    const text::Tokenizer* tokenizer, const GenerateOptions& options,
-                                    const TokenCallback& callback) {
+absl::StatusOr<Generation> Generate(Session& session, SequenceId id,
+                                    absl::Span<const int32_t> prompt,
+                                    const text::Tokenizer* tokenizer,
+                                    const GenerateOptions& options, const TokenCallback& callback) {
   FATHOM_ASSIGN_OR_RETURN(Sampler sampler, Sampler::Create(options.sampler));
   FATHOM_ASSIGN_OR_RETURN(StopStrings stop, StopStrings::Create(options.stop));
   if (tokenizer == nullptr && !options.stop.empty()) {

@@ -31,20 +31,24 @@ struct Generation {
   std::vector<int32_t> tokens;  // sampled, without the end-of-text token
   std::string text;             // without the stop string
   StopReason reason = StopReason::max_tokens;
-  int64_t prompt_tokens = 0;    // prefilled here
+  int64_t prompt_tokens = 0;  // prefilled here
   double prompt_seconds = 0;
-  int64_t decoded_tokens = 0;   // decode calls
+  int64_t decoded_tokens = 0;  // decode calls
   double decode_seconds = 0;
 };
 
-// One sampled token and the text that may be shown because of it (often empty, whole UTF-8 characters,
-// never part of a stop string). The last call has token -1 and the text that was held back. False cancels.
+// One sampled token and the text that may be shown because of it (often empty, whole UTF-8
+// characters, never part of a stop string). The last call has token -1 and the text that was held
+// back. False cancels.
 using TokenCallback = std::function<bool(int32_t token, std::string_view text)>;
 
-// Appends `prompt` (at least one token) to sequence `id`, then samples. With a null tokenizer there is no
-// text, no end of text and no stop string. The last sampled token is not in the cache afterwards.
-absl::StatusOr<Generation> Generate(Session& session, SequenceId id, absl::Span<const int32_t> prompt,
-                                    const text::Tokenizer* tokenizer, const GenerateOptions& options,
+// Appends `prompt` (at least one token) to sequence `id`, then samples. With a null tokenizer there
+// is no text, no end of text and no stop string. The last sampled token is not in the cache
+// afterwards.
+absl::StatusOr<Generation> Generate(Session& session, SequenceId id,
+                                    absl::Span<const int32_t> prompt,
+                                    const text::Tokenizer* tokenizer,
+                                    const GenerateOptions& options,
                                     const TokenCallback& callback = nullptr);
 
 }  // namespace fathom

@@ -17,7 +17,8 @@ absl::StatusOr<int32_t> PagePool::Take() {
     return page;
   }
   if (next_ < pages_) return next_++;
-  return absl::ResourceExhaustedError(absl::StrCat("all ", pages_, " pages of the cache are in use"));
+  return absl::ResourceExhaustedError(
+      absl::StrCat("all ", pages_, " pages of the cache are in use"));
 }
 
 void PagePool::Return(int32_t page) {

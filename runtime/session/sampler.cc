@@ -15,7 +15,8 @@ uint64_t RotateLeft(uint64_t x, int bits) { return x << bits | x >> (64 - bits);
 
 }  // namespace
 
-// xoshiro256** (Blackman and Vigna, 2018), seeded through splitmix64 so that any seed gives a good state.
+// xoshiro256** (Blackman and Vigna, 2018), seeded through splitmix64 so that any seed gives a good
+// state.
 Random::Random(uint64_t seed) {
   for (uint64_t& word : state_) {
     seed += 0x9e3779b97f4a7c15u;
@@ -88,7 +89,8 @@ absl::StatusOr<int32_t> Sampler::Sample(absl::Span<const float> logits,
   KeepTopP();
   KeepMinP();
   double highest = kNever;
-  for (const Candidate& candidate : candidates_) highest = std::max<double>(highest, candidate.logit);
+  for (const Candidate& candidate : candidates_)
+    highest = std::max<double>(highest, candidate.logit);
   double total = 0;
   for (Candidate& candidate : candidates_) {
     // +inf - +inf would be NaN; a logit of +inf means certainty.

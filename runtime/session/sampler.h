@@ -12,7 +12,8 @@
 
 namespace fathom {
 
-// 64 random bits at a time from a state of 256 bits; the same seed gives the same numbers on every machine.
+// 64 random bits at a time from a state of 256 bits; the same seed gives the same numbers on every
+// machine.
 class Random {
  public:
   explicit Random(uint64_t seed);
@@ -41,8 +42,8 @@ class Sampler {
  public:
   static absl::StatusOr<Sampler> Create(const SamplerOptions& options);
 
-  // A token id in [0, logits.size()). Ties go to the lower id. NaN counts as minus infinity; when no logit is
-  // finite the result is an InternalError. `banned` ids are never chosen.
+  // A token id in [0, logits.size()). Ties go to the lower id. NaN counts as minus infinity; when
+  // no logit is finite the result is an InternalError. `banned` ids are never chosen.
   absl::StatusOr<int32_t> Sample(absl::Span<const float> logits,
                                  absl::Span<const int32_t> banned = {});
 

@@ -36,8 +36,9 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const P
   if (options.chunk < 1 || options.chunk > kMaxChunk) {
     return InputError("chunk", "out of range", absl::StrCat("1 to ", kMaxChunk), options.chunk);
   }
-  const uint64_t pages = CeilDiv(static_cast<uint64_t>(options.context_size), program->page_tokens()) *
-                         static_cast<uint64_t>(options.max_sequences);
+  const uint64_t pages =
+      CeilDiv(static_cast<uint64_t>(options.context_size), program->page_tokens()) *
+      static_cast<uint64_t>(options.max_sequences);
   if (pages > INT32_MAX) {
     return InputError("ctx-size", "too many cache pages", "at most 2^31 - 1", pages);
   }
@@ -94,11 +95,13 @@ absl::Status Session::CheckExtensions(absl::Span<const Extension> extensions) co
   for (const Extension& extension : extensions) {
     FATHOM_ASSIGN_OR_RETURN(const absl::Span<const int32_t> tokens, Tokens(extension.sequence));
     if (seen[extension.sequence]) {
-      return InputError("sequences", absl::StrCat("sequence ", extension.sequence, " is named twice"));
+      return InputError("sequences",
+                        absl::StrCat("sequence ", extension.sequence, " is named twice"));
     }
     seen[extension.sequence] = true;
     if (extension.tokens.empty()) {
-      return InputError("tokens", absl::StrCat("nothing to append to sequence ", extension.sequence));
+      return InputError("tokens",
+                        absl::StrCat("nothing to append to sequence ", extension.sequence));
     }
     for (size_t i = 0; i < extension.tokens.size(); ++i) {
       const int32_t token = extension.tokens[i];
@@ -110,9 +113,10 @@ absl::Status Session::CheckExtensions(absl::Span<const Extension> extensions) co
     const int64_t have = static_cast<int64_t>(tokens.size());
     const int64_t more = static_cast<int64_t>(extension.tokens.size());
     if (more > options_.context_size - have) {
-      return absl::OutOfRangeError(absl::StrCat(
-          "the context is full: expected at most ", options_.context_size, " tokens, found ", have,
-          " and ", more, " more; a larger --ctx-size holds more, up to what the model was made for"));
+      return absl::OutOfRangeError(
+          absl::StrCat("the context is full: expected at most ", options_.context_size,
+                       " tokens, found ", have, " and ", more,
+                       " more; a larger --ctx-size holds more, up to what the model was made for"));
     }
   }
   return absl::OkStatus();
@@ -124,7 +128,8 @@ absl::StatusOr<Logits> Session::Extend(absl::Span<const Extension> extensions,
   const int64_t stride = context_->program().logits_stride();
   logits_.resize(extensions.size() * static_cast<size_t>(stride));
   int64_t total = 0, done = 0;
-  for (const Extension& extension : extensions) total += static_cast<int64_t>(extension.tokens.size());
+  for (const Extension& extension : extensions)
+    total += static_cast<int64_t>(extension.tokens.size());
 
   std::vector<Piece> pieces;
   size_t next = 0;    // extension
@@ -151,8 +156,7 @@ absl::StatusOr<Logits> Session::Extend(absl::Span<const Extension> extensions,
 }
 
 absl::Status Session::TakePages(Sequence& sequence, int64_t tokens) {
-  const size_t pages =
-      CeilDiv(static_cast<uint64_t>(tokens), static_cast<uint64_t>(page_tokens()));
+  const size_t pages = CeilDiv(static_cast<uint64_t>(tokens), static_cast<uint64_t>(page_tokens()));
   while (sequence.pages.size() < pages) {
     FATHOM_ASSIGN_OR_RETURN(const int32_t page, pool_.Take());
     sequence.pages.push_back(page);
@@ -180,13 +184,14 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
   }
   // A call gives at least one row; of a chunk in the middle of a prompt nobody reads it.
   if (logit_rows.empty()) logit_rows.push_back(static_cast<int32_t>(tokens.size()) - 1);
-  const uint64_t most = CeilDiv(static_cast<uint64_t>(options_.context_size),
-                                static_cast<uint64_t>(page_tokens()));
+  const uint64_t most =
+      CeilDiv(static_cast<uint64_t>(options_.context_size), static_cast<uint64_t>(page_tokens()));
   columns = std::min(RoundUp(columns, kPageStep), most);
   std::vector<int32_t> page_table(pieces.size() * columns, 0);
   for (size_t b = 0; b < pieces.size(); ++b) {
     const Sequence& s = *sequences_[extensions[pieces[b].extension].sequence];
-    std::copy(s.pages.begin(), s.pages.end(), page_table.begin() + static_cast<ptrdiff_t>(b * columns));
+    std::copy(s.pages.begin(), s.pages.end(),
+              page_table.begin() + static_cast<ptrdiff_t>(b * columns));
   }
 
   const bool decode = one_token_each && context_->program().FindEntry("decode") != nullptr;
@@ -203,7 +208,8 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
     s.tokens.insert(s.tokens.end(), piece.tokens.begin(), piece.tokens.end());
     if (!piece.last) continue;
     std::memcpy(logits_.data() + piece.extension * static_cast<size_t>(logits.stride),
-                logits.data + row * logits.stride, static_cast<size_t>(logits.stride) * sizeof(float));
+                logits.data + row * logits.stride,
+                static_cast<size_t>(logits.stride) * sizeof(float));
     ++row;
   }
   return absl::OkStatus();

@@ -31,11 +31,12 @@ struct Extension {
   absl::Span<const int32_t> tokens;  // at least one
 };
 
-// Not thread-safe. Pages of 64 tokens are taken from the cache as sequences grow and go back when they
-// shrink or leave, so unused context costs no memory.
+// Not thread-safe. Pages of 64 tokens are taken from the cache as sequences grow and go back when
+// they shrink or leave, so unused context costs no memory.
 class Session {
  public:
-  // InvalidArgument: a context beyond the model's, sequences outside 1 to 4096, chunk outside 1 to 65536.
+  // InvalidArgument: a context beyond the model's, sequences outside 1 to 4096, chunk outside 1 to
+  // 65536.
   static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Program> program,
                                                          const SessionOptions& options);
 
@@ -51,10 +52,11 @@ class Session {
   // Forgets all tokens from `length` on.
   absl::Status Truncate(SequenceId id, int64_t length);
 
-  // Appends tokens to each of the sequences (each named once) and gives the logits of each one's last new
-  // token: row i belongs to extensions[i], valid until the next call. Checks everything first: an unknown
-  // sequence, an id outside the vocabulary, more tokens than the context holds (OutOfRange) change nothing.
-  // `progress` sees tokens done and in all after each chunk; false cancels, and what was done stays.
+  // Appends tokens to each of the sequences (each named once) and gives the logits of each one's
+  // last new token: row i belongs to extensions[i], valid until the next call. Checks everything
+  // first: an unknown sequence, an id outside the vocabulary, more tokens than the context holds
+  // (OutOfRange) change nothing. `progress` sees tokens done and in all after each chunk; false
+  // cancels, and what was done stays.
   absl::StatusOr<Logits> Extend(absl::Span<const Extension> extensions,
                                 const std::function<bool(int64_t, int64_t)>& progress = nullptr);
 
@@ -74,7 +76,9 @@ class Session {
   };
 
   Session(std::unique_ptr<Context> context, const SessionOptions& options, int32_t pages)
-      : context_(std::move(context)), options_(options), pool_(pages),
+      : context_(std::move(context)),
+        options_(options),
+        pool_(pages),
         sequences_(static_cast<size_t>(options.max_sequences)) {}
   absl::Status CheckExtensions(absl::Span<const Extension> extensions) const;
   absl::Status Call(absl::Span<const Extension> extensions, absl::Span<const Piece> pieces);

@@ -11,7 +11,8 @@ namespace fathom {
 
 absl::StatusOr<StopStrings> StopStrings::Create(std::vector<std::string> strings) {
   if (strings.size() > kMaxStrings) {
-    return InputError("stop strings", "count", absl::StrCat("at most ", kMaxStrings), strings.size());
+    return InputError("stop strings", "count", absl::StrCat("at most ", kMaxStrings),
+                      strings.size());
   }
   for (const std::string& string : strings) {
     if (string.empty() || string.size() > kMaxBytes) {

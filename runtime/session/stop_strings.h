@@ -18,8 +18,9 @@ class StopStrings {
   // InvalidArgument: an empty string, one above kMaxBytes, more than kMaxStrings.
   static absl::StatusOr<StopStrings> Create(std::vector<std::string> strings);
 
-  // Takes the next piece and returns the text that may be shown now: everything that cannot be part of a
-  // stop string any more. Once one is complete, found() is true and what follows it is dropped.
+  // Takes the next piece and returns the text that may be shown now: everything that cannot be part
+  // of a stop string any more. Once one is complete, found() is true and what follows it is
+  // dropped.
   std::string Add(std::string_view text);
   // The text still held back, at the end of a generation that found no stop string.
   std::string Finish();

@@ -105,10 +105,10 @@ double PerSecond(int64_t count, double seconds) {
 }
 
 std::string FormatSpeed(const fathom_generation& result) {
-  return absl::StrFormat("prompt %d tokens, %.1f tok/s; generated %d tokens, %.1f tok/s",
-                         result.prompt_tokens, PerSecond(result.prompt_tokens, result.prompt_seconds),
-                         result.generated_tokens,
-                         PerSecond(result.decoded_tokens, result.decode_seconds));
+  return absl::StrFormat(
+      "prompt %d tokens, %.1f tok/s; generated %d tokens, %.1f tok/s", result.prompt_tokens,
+      PerSecond(result.prompt_tokens, result.prompt_seconds), result.generated_tokens,
+      PerSecond(result.decoded_tokens, result.decode_seconds));
 }
 
 }  // namespace fathom::tools

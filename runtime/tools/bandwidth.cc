@@ -22,12 +22,13 @@ constexpr std::chrono::milliseconds kEnough{700};
 
 typedef uint64_t Vector __attribute__((vector_size(64)));
 
-// Eight accumulators, so that additions never limit the loads. The compiler makes a variant per ISA and the
-// loader picks one.
+// Eight accumulators, so that additions never limit the loads. The compiler makes a variant per ISA
+// and the loader picks one.
 #if defined(__x86_64__)
 __attribute__((target_clones("avx512f", "avx2", "default")))
 #endif
-uint64_t Sum(const uint8_t* bytes, uint64_t size) {
+uint64_t
+Sum(const uint8_t* bytes, uint64_t size) {
   Vector sums[8] = {};
   for (uint64_t i = 0; i + 512 <= size; i += 512) {
     for (int j = 0; j < 8; ++j) sums[j] += *reinterpret_cast<const Vector*>(bytes + i + 64 * j);
@@ -42,19 +43,20 @@ uint64_t Sum(const uint8_t* bytes, uint64_t size) {
 }  // namespace
 
 double MeasureReadBandwidth(int threads, uint64_t bytes) {
-  const uint64_t share = std::max<uint64_t>(bytes / static_cast<uint64_t>(threads) / 4096, 1) * 4096;
+  const uint64_t share =
+      std::max<uint64_t>(bytes / static_cast<uint64_t>(threads) / 4096, 1) * 4096;
   const uint64_t size = share * static_cast<uint64_t>(threads);
-  void* mapping = ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* mapping =
+      ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapping == MAP_FAILED) return 0;
-  auto* memory = reinterpret_cast<uint8_t*>(
-      (reinterpret_cast<uintptr_t>(mapping) + kHugePage - 1) / kHugePage * kHugePage);
+  auto* memory = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(mapping) + kHugePage - 1) /
+                                            kHugePage * kHugePage);
   (void)::madvise(memory, size, MADV_HUGEPAGE);
 
   using Clock = std::chrono::steady_clock;
   std::vector<double> rates;
   Clock::time_point first, start;
-  bool done = false;  // written while all threads wait
+  bool done = false;               // written while all threads wait
   std::atomic<uint64_t> sink = 0;  // keeps the sums alive
   auto note = [&]() noexcept {
     const Clock::time_point now = Clock::now();

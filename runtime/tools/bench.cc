@@ -21,8 +21,8 @@ namespace {
 
 // One row of the table.
 struct Measurement {
-  std::string test;  // "pp512 @ d4096"
-  std::vector<double> rates;  // tokens per second, sorted
+  std::string test;             // "pp512 @ d4096"
+  std::vector<double> rates;    // tokens per second, sorted
   double bytes_per_second = 0;  // decode: of weights and cache, at the median
   double median() const { return rates[rates.size() / 2]; }
 };
@@ -34,8 +34,10 @@ class Bench {
 
   absl::Status Run() {
     FATHOM_ASSIGN_OR_RETURN(traffic_, DecodeTraffic(*model_->program()));
-    // As much memory as the weights take, so that a cache which would hold them helps the yardstick too.
-    const uint64_t bytes = std::clamp<uint64_t>(model_->program()->weights().bytes(), 64 << 20, 1 << 30);
+    // As much memory as the weights take, so that a cache which would hold them helps the yardstick
+    // too.
+    const uint64_t bytes =
+        std::clamp<uint64_t>(model_->program()->weights().bytes(), 64 << 20, 1 << 30);
     if (model_->device().info().memory_bytes != 0) {
       progress_.Show("reading memory");
       bandwidth_ = MeasureReadBandwidth(model_->device().workers(), bytes);
@@ -45,8 +47,8 @@ class Bench {
       for (int64_t p : flags_.prompt) longest = std::max(longest, depth + p);
       for (int64_t n : flags_.predict) longest = std::max(longest, depth + n);
     }
-    FATHOM_ASSIGN_OR_RETURN(session_, Session::Create(model_->program(), {longest, flags_.sequences,
-                                                                          flags_.chunk}));
+    FATHOM_ASSIGN_OR_RETURN(
+        session_, Session::Create(model_->program(), {longest, flags_.sequences, flags_.chunk}));
     if (flags_.profile) session_->set_profile(&profile_);
     for (int i = 0; i < flags_.sequences; ++i) {
       FATHOM_ASSIGN_OR_RETURN(const SequenceId id, session_->AddSequence());
@@ -63,9 +65,10 @@ class Bench {
                 FormatBytes(model_->program()->weights().bytes()).c_str(),
                 model_->program()->weights().mode() == LoadMode::map ? "mapped" : "copied",
                 model_->program()->header().target()->c_str(), model_->device().workers());
-    std::printf("memory reads %.1f GB/s; a token reads %s of weights and %s per token of context\n\n",
-                bandwidth_ / 1e9, FormatBytes(traffic_.weight_bytes).c_str(),
-                FormatBytes(traffic_.cache_bytes_per_token).c_str());
+    std::printf(
+        "memory reads %.1f GB/s; a token reads %s of weights and %s per token of context\n\n",
+        bandwidth_ / 1e9, FormatBytes(traffic_.weight_bytes).c_str(),
+        FormatBytes(traffic_.cache_bytes_per_token).c_str());
     std::printf("%-20s %12s %12s %12s %10s %12s\n", "test", "median tok/s", "min", "max", "GB/s",
                 "of bandwidth");
     for (const Measurement& m : measurements_) {
@@ -100,7 +103,8 @@ class Bench {
         return a.second.nanoseconds > b.second.nanoseconds;
       });
       for (const auto& [name, total] : sorted) {
-        std::printf("%10.3f ms %5.1f %% %8llu x  %s\n", static_cast<double>(total.nanoseconds) / 1e6,
+        std::printf("%10.3f ms %5.1f %% %8llu x  %s\n",
+                    static_cast<double>(total.nanoseconds) / 1e6,
                     100.0 * static_cast<double>(total.nanoseconds) /
                         static_cast<double>(std::max<uint64_t>(all, 1)),
                     static_cast<unsigned long long>(total.count), name.c_str());
@@ -193,7 +197,8 @@ class Bench {
     std::vector<std::vector<int32_t>> tokens;
     for (int64_t step = 0; step < (one_by_one ? count : 1); ++step) {
       tokens.clear();
-      for (size_t i = 0; i < sequences_.size(); ++i) tokens.push_back(RandomTokens(one_by_one ? 1 : count));
+      for (size_t i = 0; i < sequences_.size(); ++i)
+        tokens.push_back(RandomTokens(one_by_one ? 1 : count));
       FATHOM_RETURN_IF_ERROR(Extend(tokens));
     }
     return absl::OkStatus();
@@ -219,7 +224,8 @@ class Bench {
     }
     if (flags_.profile) profiles_.emplace_back(m.test, std::move(profile_));
     std::sort(m.rates.begin(), m.rates.end());
-    // With several sequences a pass reads the weights once (experts more often), so no rate is claimed.
+    // With several sequences a pass reads the weights once (experts more often), so no rate is
+    // claimed.
     if (one_by_one && flags_.sequences == 1) {
       const double context = static_cast<double>(depth) + static_cast<double>(count + 1) / 2;
       m.bytes_per_second =
@@ -280,7 +286,9 @@ absl::Status RunBench(const BenchFlags& flags) {
 
 ModelOptions ModelFlags::ToOptions() const {
   ModelOptions options;
-  options.load = load == "map" ? LoadMode::map : load == "copy" ? LoadMode::copy : LoadMode::automatic;
+  options.load = load == "map"    ? LoadMode::map
+                 : load == "copy" ? LoadMode::copy
+                                  : LoadMode::automatic;
   options.threads = threads;
   options.device = device;
   options.check_full = check == "full";

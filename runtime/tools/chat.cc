@@ -15,7 +15,8 @@
 namespace fathom::tools {
 namespace {
 
-constexpr char kHelp[] = "/reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer\n";
+constexpr char kHelp[] =
+    "/reset forgets the conversation, /exit or Ctrl-D ends it, Ctrl-C stops an answer\n";
 
 struct Turn {
   std::string role;
@@ -92,7 +93,8 @@ class Chat {
     if (tokens.empty()) return InputError(flags_.model.model, "the chat template rendered nothing");
     // Only what differs from what the cache holds is computed: usually the new turn.
     size_t same = 0;
-    while (same + 1 < tokens.size() && same < cached_.size() && tokens[same] == cached_[same]) ++same;
+    while (same + 1 < tokens.size() && same < cached_.size() && tokens[same] == cached_[same])
+      ++same;
     FATHOM_RETURN_IF_ERROR(
         FromApi(fathom_sequence_truncate(session_.get(), sequence_, static_cast<int64_t>(same))));
     cached_.resize(same);

@@ -75,8 +75,8 @@ absl::Status RunInspect(const InspectFlags& flags);
 absl::Status RunVerify(const VerifyFlags& flags);
 absl::Status RunDevices(bool json);
 
-// Replaces this process by fathom-compile, the one beside this program or else on PATH. Returns only when
-// neither can be started.
+// Replaces this process by fathom-compile, the one beside this program or else on PATH. Returns
+// only when neither can be started.
 absl::Status ExecCompiler(const std::vector<std::string>& arguments);
 
 }  // namespace fathom::tools

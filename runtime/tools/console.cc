@@ -30,7 +30,8 @@ ProgressLine::~ProgressLine() {
 }
 
 bool ProgressLine::Update(uint64_t done, uint64_t total) {
-  const double percent = total == 0 ? 100 : 100.0 * static_cast<double>(done) / static_cast<double>(total);
+  const double percent =
+      total == 0 ? 100 : 100.0 * static_cast<double>(done) / static_cast<double>(total);
   Show(absl::StrFormat("%.0f %% of %s", percent, FormatBytes(total)));
   return !Interrupted();
 }
@@ -53,7 +54,8 @@ std::string FormatBytes(uint64_t bytes) {
   double value = static_cast<double>(bytes);
   int unit = 0;
   for (; value >= 1024 && unit < 4; ++unit) value /= 1024;
-  return unit == 0 ? absl::StrFormat("%u B", bytes) : absl::StrFormat("%.2f %s", value, units[unit]);
+  return unit == 0 ? absl::StrFormat("%u B", bytes)
+                   : absl::StrFormat("%.2f %s", value, units[unit]);
 }
 
 std::string FormatCount(uint64_t count) {

@@ -28,8 +28,8 @@ class ProgressLine {
   int64_t last_nanoseconds_ = 0;
 };
 
-std::string FormatBytes(uint64_t bytes);    // "8.25 GiB"
-std::string FormatCount(uint64_t count);    // "15.71 B", as parameter counts are given
+std::string FormatBytes(uint64_t bytes);  // "8.25 GiB"
+std::string FormatCount(uint64_t count);  // "15.71 B", as parameter counts are given
 
 // From here on the first Ctrl-C only sets a flag; the second one ends the process.
 void CatchInterrupt();

@@ -75,8 +75,7 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   Generator generator(flags);
   Stream stream{!flags.json, "", {}};
   fathom_generation result;
-  FATHOM_RETURN_IF_ERROR(
-      generator.Run(session.get(), sequence, tokens, OnToken, &stream, &result));
+  FATHOM_RETURN_IF_ERROR(generator.Run(session.get(), sequence, tokens, OnToken, &stream, &result));
   if (flags.json) {
     nlohmann::ordered_json json = {
         {"text", stream.text},

@@ -83,11 +83,12 @@ Json EntryJson(const schema::Program& program, const schema::EntryPoint& entry) 
                            binding->tensor() >= 0 ? binding->tensor() : binding->buffer()},
                           {"offset", binding->offset()}});
     }
-    json["commands"].push_back({{"label", command->label() ? command->label()->str() : ""},
-                                {"kernel", program.kernels()->Get(command->kernel())->name()->str()},
-                                {"grid", std::move(grid)},
-                                {"push", std::move(push)},
-                                {"bindings", std::move(bindings)}});
+    json["commands"].push_back(
+        {{"label", command->label() ? command->label()->str() : ""},
+         {"kernel", program.kernels()->Get(command->kernel())->name()->str()},
+         {"grid", std::move(grid)},
+         {"push", std::move(push)},
+         {"bindings", std::move(bindings)}});
   }
   return json;
 }
@@ -144,8 +145,10 @@ Json ArtifactJson(const Artifact& artifact) {
                                 {"offset", segment->offset()},
                                 {"bytes", segment->length()}});
   }
-  for (const schema::Tensor* tensor : *header.tensors()) json["tensors"].push_back(TensorJson(*tensor));
-  for (const schema::Program* program : *header.programs()) json["programs"].push_back(ProgramJson(*program));
+  for (const schema::Tensor* tensor : *header.tensors())
+    json["tensors"].push_back(TensorJson(*tensor));
+  for (const schema::Program* program : *header.programs())
+    json["programs"].push_back(ProgramJson(*program));
   return json;
 }
 
@@ -161,8 +164,8 @@ void PrintTensors(const schema::Artifact& header, bool verbose) {
   }
   std::printf("\ntensors   %u\n", header.tensors()->size());
   for (const auto& [encoding, total] : totals) {
-    std::printf("  %-8s %6llu  %s\n", encoding.c_str(), static_cast<unsigned long long>(total.tensors),
-                FormatBytes(total.bytes).c_str());
+    std::printf("  %-8s %6llu  %s\n", encoding.c_str(),
+                static_cast<unsigned long long>(total.tensors), FormatBytes(total.bytes).c_str());
   }
   if (!verbose) return;
   for (const schema::Tensor* tensor : *header.tensors()) {
@@ -196,8 +199,9 @@ void PrintProgram(const schema::Program& program, bool verbose) {
     for (const schema::Command* command : *entry->commands()) {
       dispatches += command->kind() == schema::CommandKind::dispatch;
     }
-    std::printf("  entry   %s: %u dispatches, %u barriers, arena %s bytes\n", entry->name()->c_str(),
-                dispatches, entry->commands()->size() - dispatches, text[entry->arena()].c_str());
+    std::printf("  entry   %s: %u dispatches, %u barriers, arena %s bytes\n",
+                entry->name()->c_str(), dispatches, entry->commands()->size() - dispatches,
+                text[entry->arena()].c_str());
     if (!verbose) continue;
     for (const schema::Command* command : *entry->commands()) {
       if (command->kind() == schema::CommandKind::barrier) {
@@ -215,9 +219,9 @@ void PrintProgram(const schema::Program& program, bool verbose) {
 void PrintText(const Artifact& artifact, bool verbose) {
   const schema::Artifact& header = artifact.header();
   const schema::Model& model = *header.model();
-  std::printf("%s: format %u.%u, %s, made by %s\n\n", artifact.path().c_str(), artifact.prefix().major,
-              artifact.prefix().minor, FormatBytes(artifact.prefix().file_length).c_str(),
-              header.producer()->c_str());
+  std::printf("%s: format %u.%u, %s, made by %s\n\n", artifact.path().c_str(),
+              artifact.prefix().major, artifact.prefix().minor,
+              FormatBytes(artifact.prefix().file_length).c_str(), header.producer()->c_str());
   std::printf("model     %s (%s), %s parameters, %s\n", model.name()->c_str(),
               model.architecture()->c_str(), FormatCount(model.parameters()).c_str(),
               model.quantization()->c_str());
@@ -230,7 +234,8 @@ void PrintText(const Artifact& artifact, bool verbose) {
                 FormatBytes(segment->length()).c_str(),
                 static_cast<unsigned long long>(segment->offset()), segment->name()->c_str());
   }
-  std::printf("  %-10s %12s  at %llu\n", "header", FormatBytes(artifact.prefix().header_length).c_str(),
+  std::printf("  %-10s %12s  at %llu\n", "header",
+              FormatBytes(artifact.prefix().header_length).c_str(),
               static_cast<unsigned long long>(artifact.prefix().header_offset));
   PrintTensors(header, verbose);
   for (const schema::Program* program : *header.programs()) PrintProgram(*program, verbose);
@@ -241,7 +246,9 @@ void PrintText(const Artifact& artifact, bool verbose) {
 absl::Status RunInspect(const InspectFlags& flags) {
   FATHOM_ASSIGN_OR_RETURN(const auto artifact, Artifact::Open(flags.model));
   if (flags.json) {
-    std::printf("%s\n", ArtifactJson(*artifact).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
+    std::printf(
+        "%s\n",
+        ArtifactJson(*artifact).dump(2, ' ', false, Json::error_handler_t::replace).c_str());
   } else {
     PrintText(*artifact, flags.verbose);
   }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The fathom program: parses the command line and starts a command.
 #include <CLI/CLI.hpp>
-
 #include <cstdio>
 #include <functional>
 
@@ -31,14 +30,16 @@ void AddGenerateFlags(CLI::App* app, GenerateFlags* flags) {
   AddModelFlags(app, &flags->model);
   app->add_option("-n,--predict", flags->predict, "Tokens to generate; -1: until the text ends")
       ->capture_default_str();
-  app->add_option("-c,--ctx-size", flags->context_size, "Tokens of context; 0: what the model was made for")
+  app->add_option("-c,--ctx-size", flags->context_size,
+                  "Tokens of context; 0: what the model was made for")
       ->transform(CLI::AsSizeValue(true));
   app->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")->capture_default_str();
   app->add_option("-s,--seed", flags->seed, "Seed of the sampler; -1: a new one each time")
       ->capture_default_str();
   app->add_option("--temp", flags->temperature, "Temperature; 0: always the most likely token")
       ->capture_default_str();
-  app->add_option("--top-k", flags->top_k, "Keep the k most likely tokens; 0: all")->capture_default_str();
+  app->add_option("--top-k", flags->top_k, "Keep the k most likely tokens; 0: all")
+      ->capture_default_str();
   app->add_option("--top-p", flags->top_p, "Keep the most likely tokens that together reach p")
       ->capture_default_str();
   app->add_option("--min-p", flags->min_p, "Drop tokens below min-p times the most likely one")
@@ -57,7 +58,6 @@ void AddRun(CLI::App& app, GenerateFlags* flags, std::function<absl::Status()>* 
   run->callback([=] { *command = [=] { return RunGenerate(*flags); }; });
 }
 
-
 void AddChat(CLI::App& app, GenerateFlags* flags, std::function<absl::Status()>* command) {
   CLI::App* chat = app.add_subcommand("chat", "Talk with a model through its chat template");
   AddGenerateFlags(chat, flags);
@@ -68,13 +68,16 @@ void AddChat(CLI::App& app, GenerateFlags* flags, std::function<absl::Status()>*
 void AddBench(CLI::App& app, BenchFlags* flags, std::function<absl::Status()>* command) {
   CLI::App* bench = app.add_subcommand("bench", "Measure prefill, decode and memory bandwidth");
   AddModelFlags(bench, &flags->model);
-  bench->add_option("-p,--prompt", flags->prompt, "Prompt lengths to prefill; 0: none")->delimiter(',');
-  bench->add_option("-n,--predict", flags->predict, "Numbers of tokens to decode; 0: none")->delimiter(',');
+  bench->add_option("-p,--prompt", flags->prompt, "Prompt lengths to prefill; 0: none")
+      ->delimiter(',');
+  bench->add_option("-n,--predict", flags->predict, "Numbers of tokens to decode; 0: none")
+      ->delimiter(',');
   bench->add_option("-d,--depth", flags->depth, "Tokens already in the context")->delimiter(',');
   bench->add_option("-r,--repetitions", flags->repetitions, "Runs of each test")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
-  bench->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")->capture_default_str();
+  bench->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")
+      ->capture_default_str();
   bench->add_option("-b,--sequences", flags->sequences, "Sequences decoded at once")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
@@ -86,13 +89,16 @@ void AddBench(CLI::App& app, BenchFlags* flags, std::function<absl::Status()>* c
 void AddFileCommands(CLI::App& app, InspectFlags* inspect_flags, VerifyFlags* verify_flags,
                      bool* devices_json, std::function<absl::Status()>* command) {
   CLI::App* inspect = app.add_subcommand("inspect", "Show what an artifact holds");
-  inspect->add_option("-m,--model,model", inspect_flags->model, "The artifact (*.fathom)")->required();
+  inspect->add_option("-m,--model,model", inspect_flags->model, "The artifact (*.fathom)")
+      ->required();
   inspect->add_flag("--json", inspect_flags->json, "Print JSON");
   inspect->add_flag("-v,--verbose", inspect_flags->verbose, "Every tensor, kernel and command");
   inspect->callback([=] { *command = [=] { return RunInspect(*inspect_flags); }; });
 
-  CLI::App* verify = app.add_subcommand("verify", "Compare every hash of an artifact with its bytes");
-  verify->add_option("-m,--model,model", verify_flags->model, "The artifact (*.fathom)")->required();
+  CLI::App* verify =
+      app.add_subcommand("verify", "Compare every hash of an artifact with its bytes");
+  verify->add_option("-m,--model,model", verify_flags->model, "The artifact (*.fathom)")
+      ->required();
   verify->add_option("-t,--threads", verify_flags->threads, "Threads (default: one per CPU)")
       ->check(CLI::Range(0, 1024));
   verify->add_flag("-q,--quiet", verify_flags->quiet, "No output when all is well");

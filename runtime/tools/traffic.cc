@@ -11,13 +11,13 @@
 namespace fathom::tools {
 namespace {
 
-// The share of `tensor` that one dispatch for one token reads. A kernel's name begins with its family
-// (docs/spec/kernels.md).
+// The share of `tensor` that one dispatch for one token reads. A kernel's name begins with its
+// family (docs/spec/kernels.md).
 double ReadShare(const std::string& kernel, const schema::Tensor& tensor, int64_t grid_y) {
   const uint64_t leading = std::max<uint64_t>(tensor.shape()->Get(0), 1);
   if (absl::StartsWith(kernel, "experts")) {
-    return std::min(1.0, static_cast<double>(std::max<int64_t>(grid_y, 0)) /
-                             static_cast<double>(leading));
+    return std::min(
+        1.0, static_cast<double>(std::max<int64_t>(grid_y, 0)) / static_cast<double>(leading));
   }
   if (absl::StartsWith(kernel, "embed")) return 1.0 / static_cast<double>(leading);
   if (absl::StartsWith(kernel, "rope") || absl::StartsWith(kernel, "latent_append") ||

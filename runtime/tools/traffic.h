@@ -11,13 +11,13 @@
 namespace fathom::tools {
 
 struct TokenTraffic {
-  uint64_t weight_bytes = 0;          // of one pass over one token
-  uint64_t cache_bytes_per_token = 0; // of each token in the context
+  uint64_t weight_bytes = 0;           // of one pass over one token
+  uint64_t cache_bytes_per_token = 0;  // of each token in the context
 };
 
-// Follows the decode entry point at T = B = R = 1: every weight bound to a kernel counts once, of an experts
-// tensor only the part that the active experts are, of an embedding only one row, of position tables nothing.
-// A weight that two dispatches read (a tied embedding) counts for each.
+// Follows the decode entry point at T = B = R = 1: every weight bound to a kernel counts once, of
+// an experts tensor only the part that the active experts are, of an embedding only one row, of
+// position tables nothing. A weight that two dispatches read (a tied embedding) counts for each.
 absl::StatusOr<TokenTraffic> DecodeTraffic(const Program& program);
 
 }  // namespace fathom::tools

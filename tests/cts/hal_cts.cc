@@ -14,7 +14,8 @@ namespace {
 
 using ::testing::Each;
 
-// The kernels of tests/unit/backends/test_kernels.c; a driver that cannot load them gets its own code here.
+// The kernels of tests/unit/backends/test_kernels.c; a driver that cannot load them gets its own
+// code here.
 std::vector<uint8_t> TestCode(const std::string& driver) {
   std::ifstream file(FATHOM_TEST_IMAGE, std::ios::binary);
   return std::vector<uint8_t>(std::istreambuf_iterator<char>(file), {});
@@ -168,7 +169,8 @@ TEST_P(HalCts, DispatchesWithoutABarrierAllRun) {
   auto commands = device_->CreateCommandBuffer();
   for (uint64_t i = 0; i < 100; ++i) {
     // Sizes from 0 to 32 words, each in a place of its own.
-    ASSERT_TRUE(commands->Append(Count({buffer.get(), 128 * i}, static_cast<uint32_t>(i % 33))).ok());
+    ASSERT_TRUE(
+        commands->Append(Count({buffer.get(), 128 * i}, static_cast<uint32_t>(i % 33))).ok());
   }
   ASSERT_TRUE(commands->End().ok());
   ASSERT_TRUE(SubmitAndWait(commands.get()).ok());
@@ -198,8 +200,8 @@ TEST_P(HalCts, CopiesBetweenBuffers) {
 
 TEST_P(HalCts, ImportedMemoryIsReadInPlace) {
   alignas(64) static uint32_t words[16] = {1, 2, 3, 4};
-  auto imported = device_->allocator().Import(
-      {reinterpret_cast<const uint8_t*>(words), sizeof(words)});
+  auto imported =
+      device_->allocator().Import({reinterpret_cast<const uint8_t*>(words), sizeof(words)});
   if (absl::IsUnimplemented(imported.status())) return;  // allowed: the caller copies
   ASSERT_TRUE(imported.ok()) << imported.status();
   auto sum = Allocate(64);
@@ -230,8 +232,9 @@ TEST_P(HalCts, RefusesBadDispatches) {
   bad = good;
   bad.bindings = {};
   EXPECT_FALSE(commands->Append(bad).ok());
-  for (const BufferRef& ref : {BufferRef{nullptr, 0}, BufferRef{buffer.get(), 4160},
-                               BufferRef{buffer.get(), 4}, BufferRef{buffer.get(), UINT64_MAX - 63}}) {
+  for (const BufferRef& ref :
+       {BufferRef{nullptr, 0}, BufferRef{buffer.get(), 4160}, BufferRef{buffer.get(), 4},
+        BufferRef{buffer.get(), UINT64_MAX - 63}}) {
     bad = good;
     bad.bindings = {&ref, 1};
     EXPECT_FALSE(commands->Append(bad).ok());
@@ -276,8 +279,8 @@ TEST_P(HalCts, AnEmptyListRuns) {
   EXPECT_TRUE(SubmitAndWait(commands.get()).ok());
 }
 
-// B waits for a value that only A, submitted later on the same thread, would be too late to give: so the
-// host gives it. Submit itself must not block.
+// B waits for a value that only A, submitted later on the same thread, would be too late to give:
+// so the host gives it. Submit itself must not block.
 TEST_P(HalCts, ASubmissionWaitsForItsSemaphores) {
   auto buffer = Allocate(4096);
   std::memset(buffer->host(), 0, 4096);

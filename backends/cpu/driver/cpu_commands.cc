@@ -19,9 +19,9 @@ absl::Status CheckBinding(const std::string& where, const hal::BufferRef& ref, u
     return absl::InternalError(where + ": no buffer");
   }
   if (!RangeFits(ref.offset, bytes, ref.buffer->size())) {
-    return absl::OutOfRangeError(absl::StrCat(where, ": expected an offset of at most ",
-                                              ref.buffer->size() - std::min(bytes, ref.buffer->size()),
-                                              ", found ", ref.offset));
+    return absl::OutOfRangeError(absl::StrCat(
+        where, ": expected an offset of at most ",
+        ref.buffer->size() - std::min(bytes, ref.buffer->size()), ", found ", ref.offset));
   }
   if (reinterpret_cast<uintptr_t>(ref.buffer->host() + ref.offset) % 64 != 0) {
     return absl::InvalidArgumentError(
@@ -60,7 +60,8 @@ absl::Status Scratch::Reserve(uint64_t bytes) {
   for (void*& block : blocks_) {
     void* larger = std::aligned_alloc(4096, bytes);
     if (larger == nullptr) {
-      return absl::ResourceExhaustedError(absl::StrCat("no memory for ", bytes, " bytes of scratch"));
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no memory for ", bytes, " bytes of scratch"));
     }
     std::free(block);
     block = larger;
@@ -110,9 +111,10 @@ absl::Status CpuCommandBuffer::Copy(hal::BufferRef from, hal::BufferRef to, uint
   FATHOM_RETURN_IF_ERROR(CheckBinding("copy: source", from, bytes));
   FATHOM_RETURN_IF_ERROR(CheckBinding("copy: destination", to, bytes));
   RecordedDispatch recorded;
-  recorded.bindings =
-      bindings_.emplace_back(std::vector<void*>{from.buffer->host() + from.offset,
-                                                to.buffer->host() + to.offset}).data();
+  recorded.bindings = bindings_
+                          .emplace_back(std::vector<void*>{from.buffer->host() + from.offset,
+                                                           to.buffer->host() + to.offset})
+                          .data();
   recorded.bytes = bytes;
   dispatches_.push_back(recorded);
   labels_.push_back("copy");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// CPU executables and command lists: every pointer resolved when recorded, nothing computed when run.
+// CPU executables and command lists: every pointer resolved when recorded, nothing computed when
+// run.
 #ifndef FATHOM_BACKENDS_CPU_DRIVER_CPU_COMMANDS_H_
 #define FATHOM_BACKENDS_CPU_DRIVER_CPU_COMMANDS_H_
 
@@ -62,8 +63,8 @@ struct RecordedDispatch {
 class DispatchJob final : public StagedJob {
  public:
   // `dispatches` outlive the job. Stage i ends before dispatch ends[i].
-  DispatchJob(WorkerPool& pool, const Scratch& scratch, absl::Span<const RecordedDispatch> dispatches,
-              std::vector<uint32_t> ends);
+  DispatchJob(WorkerPool& pool, const Scratch& scratch,
+              absl::Span<const RecordedDispatch> dispatches, std::vector<uint32_t> ends);
   ~DispatchJob() override { Retire(); }
   // Run, with the time of each stage in nanoseconds.
   void RunTimed(std::vector<uint64_t>* times);

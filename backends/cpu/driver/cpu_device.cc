@@ -72,22 +72,23 @@ absl::StatusOr<std::shared_ptr<hal::Buffer>> CpuAllocator::Allocate(uint64_t siz
   mapped = huge ? RoundUp(size, kHugePage) + kHugePage : RoundUp(std::max<uint64_t>(size, 1), 4096);
   // A cache is an address range first; its memory comes with its tokens.
   const int reserve = use == hal::MemoryUse::cache ? MAP_NORESERVE : 0;
-  void* mapping = ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE,
-                         MAP_PRIVATE | MAP_ANONYMOUS | reserve, -1, 0);
+  void* mapping =
+      ::mmap(nullptr, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | reserve, -1, 0);
   if (mapping == MAP_FAILED) {
     return absl::ResourceExhaustedError(absl::StrCat("no memory for ", size, " bytes"));
   }
   auto* host = static_cast<uint8_t*>(mapping);
   if (huge) {
-    host += RoundUp(reinterpret_cast<uintptr_t>(host), kHugePage) - reinterpret_cast<uintptr_t>(host);
+    host +=
+        RoundUp(reinterpret_cast<uintptr_t>(host), kHugePage) - reinterpret_cast<uintptr_t>(host);
     (void)::madvise(host, RoundUp(size, kHugePage), MADV_HUGEPAGE);
   }
   return std::shared_ptr<hal::Buffer>(std::make_shared<CpuBuffer>(host, size, mapping, mapped));
 }
 
 absl::StatusOr<std::shared_ptr<hal::Buffer>> CpuAllocator::Import(absl::Span<const uint8_t> bytes) {
-  return std::shared_ptr<hal::Buffer>(std::make_shared<CpuBuffer>(
-      const_cast<uint8_t*>(bytes.data()), bytes.size(), nullptr, 0));
+  return std::shared_ptr<hal::Buffer>(
+      std::make_shared<CpuBuffer>(const_cast<uint8_t*>(bytes.data()), bytes.size(), nullptr, 0));
 }
 
 absl::Status CpuQueue::Check(const hal::CommandBuffer* commands) const {
@@ -106,8 +107,8 @@ absl::Status CpuDevice::Supports(const std::string& target,
   const std::string isa = target.substr(std::min(target.find(':') + 1, target.size()));
   for (const char* architecture : {"x86-64", "aarch64"}) {
     if (absl::StartsWith(isa, architecture) && info_.architecture != architecture) {
-      return UnsupportedError(target, "made for another architecture: this machine is " +
-                                          info_.architecture);
+      return UnsupportedError(
+          target, "made for another architecture: this machine is " + info_.architecture);
     }
   }
   std::vector<std::string> missing;
@@ -135,9 +136,10 @@ absl::StatusOr<std::unique_ptr<hal::Executable>> CpuDevice::LoadExecutable(
     }
     const ImageKernel& have = *it->second;
     if (have.bindings != kernel.bindings || have.push != kernel.push) {
-      return InputError("code image", "arguments of the kernel " + kernel.name,
-                        absl::StrCat(kernel.bindings, " bindings, ", kernel.push, " push constants"),
-                        absl::StrCat(have.bindings, " and ", have.push));
+      return InputError(
+          "code image", "arguments of the kernel " + kernel.name,
+          absl::StrCat(kernel.bindings, " bindings, ", kernel.push, " push constants"),
+          absl::StrCat(have.bindings, " and ", have.push));
     }
     found.push_back(&have);
   }

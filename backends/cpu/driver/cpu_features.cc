@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// cpuid and xgetbv on x86-64, the auxiliary vector on aarch64, sched_getaffinity and cgroup v2 for CPUs.
+// cpuid and xgetbv on x86-64, the auxiliary vector on aarch64, sched_getaffinity and cgroup v2 for
+// CPUs.
 #include "backends/cpu/driver/cpu_features.h"
 
 #include <sched.h>
@@ -35,9 +36,9 @@ Registers CpuId(uint32_t leaf, uint32_t subleaf) {
 }
 
 // XCR0 bits of the register state that the system saves on a context switch.
-constexpr uint64_t kAvxState = 0x6;        // xmm, ymm
-constexpr uint64_t kAvx512State = 0xe6;    // and opmask, zmm
-constexpr uint64_t kAmxState = 0x60000;    // tile configuration and data
+constexpr uint64_t kAvxState = 0x6;      // xmm, ymm
+constexpr uint64_t kAvx512State = 0xe6;  // and opmask, zmm
+constexpr uint64_t kAmxState = 0x60000;  // tile configuration and data
 
 uint64_t SavedState(const Registers& leaf1) {
   if ((leaf1.ecx >> 27 & 1) == 0) return 0;  // no OSXSAVE
@@ -135,8 +136,8 @@ std::vector<std::string> CpuFeatures() {
   };
   // Bits of the kernel's hwcap.h, written out because older headers lack the later ones.
   const Feature table[] = {
-      {"fp-armv8", first, 0}, {"neon", first, 1},     {"lse", first, 8},      {"fullfp16", first, 10},
-      {"rdm", first, 12},     {"dotprod", first, 20}, {"sve", first, 22},     {"fp16fml", first, 23},
+      {"fp-armv8", first, 0}, {"neon", first, 1},     {"lse", first, 8},    {"fullfp16", first, 10},
+      {"rdm", first, 12},     {"dotprod", first, 20}, {"sve", first, 22},   {"fp16fml", first, 23},
       {"sve2", second, 1},    {"i8mm", second, 13},   {"bf16", second, 14},
   };
   std::vector<std::string> features;

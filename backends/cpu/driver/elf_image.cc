@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The ELF loader: headers, segments, relocations, the table symbol, protection; each step bounds-checked.
+// The ELF loader: headers, segments, relocations, the table symbol, protection; each step
+// bounds-checked.
 #include "backends/cpu/driver/elf_image.h"
 
 #include <elf.h>
@@ -126,8 +127,8 @@ class ElfLoader {
   }
 
   absl::Status CopySegments() {
-    void* memory = ::mmap(nullptr, memory_bytes_, PROT_READ | PROT_WRITE,
-                          MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* memory =
+        ::mmap(nullptr, memory_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED) {
       return absl::ResourceExhaustedError(
           absl::StrCat("code image: no memory for ", memory_bytes_, " bytes"));
@@ -239,7 +240,8 @@ class ElfLoader {
     const uint64_t chains = buckets + uint64_t{words[0]} * 4;
     for (uint64_t i = last;; ++i) {
       uint32_t chain;
-      if (!ReadMemory(chains + (i - words[1]) * 4, &chain)) return ImageError("bad symbol hash table");
+      if (!ReadMemory(chains + (i - words[1]) * 4, &chain))
+        return ImageError("bad symbol hash table");
       if ((chain & 1) != 0) {
         *count = static_cast<uint32_t>(i + 1);
         return absl::OkStatus();
@@ -294,7 +296,8 @@ class ElfLoader {
     for (uint32_t i = 0; i < table.entries; ++i) {
       const uint64_t entry_at = at + sizeof(table) + i * sizeof(fathom_cpu_entry);
       fathom_cpu_entry entry;
-      if (!ReadMemory(entry_at, &entry)) return ImageError("the kernel table lies outside the image");
+      if (!ReadMemory(entry_at, &entry))
+        return ImageError("the kernel table lies outside the image");
       // Negative offsets wrap to huge addresses, which no segment holds.
       const uint64_t code = entry_at + static_cast<int64_t>(entry.code);
       ImageKernel kernel;
@@ -302,7 +305,8 @@ class ElfLoader {
         return ImageError(absl::StrCat("kernel ", i, ": its name lies outside the image"));
       }
       if (!InSegment(code, 1, PF_X)) {
-        return ImageError(absl::StrCat("kernel ", kernel.name, ": its code lies outside the image"));
+        return ImageError(
+            absl::StrCat("kernel ", kernel.name, ": its code lies outside the image"));
       }
       if (entry.scratch_bytes > kMaxScratchBytes) {
         return ImageError(absl::StrCat("kernel ", kernel.name, ": scratch: expected at most ",
@@ -336,8 +340,8 @@ class ElfLoader {
   }
 
   static absl::Status ProtectError() {
-    return absl::UnavailableError(absl::StrCat(
-        "code image: the system refuses executable memory: ", std::strerror(errno)));
+    return absl::UnavailableError(
+        absl::StrCat("code image: the system refuses executable memory: ", std::strerror(errno)));
   }
 
   const absl::Span<const uint8_t> bytes_;

@@ -23,9 +23,10 @@ struct ImageKernel {
   uint64_t scratch_bytes = 0;
 };
 
-// A position-independent shared object for this machine's architecture with no imports, no thread-local
-// storage, no initialisers and no relocations but RELATIVE. No page is ever writable and executable.
-// Every offset is checked against the bytes given; what the code does once called is not.
+// A position-independent shared object for this machine's architecture with no imports, no
+// thread-local storage, no initialisers and no relocations but RELATIVE. No page is ever writable
+// and executable. Every offset is checked against the bytes given; what the code does once called
+// is not.
 class ElfImage {
  public:
   static absl::StatusOr<std::unique_ptr<ElfImage>> Load(absl::Span<const uint8_t> bytes);

@@ -36,7 +36,8 @@ void SpinThenSleep(absl::FunctionRef<bool()> changed, const void* word, uint32_t
       Pause();
     }
   } while (Clock::now() < end);
-  // Sequentially consistent on both sides: either the waker sees the sleeper, or the futex sees the change.
+  // Sequentially consistent on both sides: either the waker sees the sleeper, or the futex sees the
+  // change.
   sleepers.fetch_add(1);
   while (!changed()) ::syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
   sleepers.fetch_sub(1);

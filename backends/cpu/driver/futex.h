@@ -10,9 +10,9 @@
 
 namespace fathom::cpu {
 
-// Returns once `changed()` is true. Spins for `spin_ns`, then sleeps while the 32-bit `word` holds `old`; a
-// changed word must imply changed(). Whoever changes the word calls WakeSleepers with the same `sleepers`
-// afterwards. Safe with more threads than CPUs, because nobody spins for long.
+// Returns once `changed()` is true. Spins for `spin_ns`, then sleeps while the 32-bit `word` holds
+// `old`; a changed word must imply changed(). Whoever changes the word calls WakeSleepers with the
+// same `sleepers` afterwards. Safe with more threads than CPUs, because nobody spins for long.
 void SpinThenSleep(absl::FunctionRef<bool()> changed, const void* word, uint32_t old,
                    std::atomic<uint32_t>& sleepers, uint64_t spin_ns);
 void WakeSleepers(const void* word, const std::atomic<uint32_t>& sleepers);

@@ -11,19 +11,21 @@
 
 namespace fathom::cpu {
 
-// A stage begins when every item of the one before is done. What ends a stage is the number of items done, not
-// the number of workers that have arrived, so a worker without a CPU holds up nobody, unless it is inside an
-// item. Items are claimed through one word that holds the stage and the next item: a claim succeeds only in
-// the stage it was meant for, however late the claimant comes.
+// A stage begins when every item of the one before is done. What ends a stage is the number of
+// items done, not the number of workers that have arrived, so a worker without a CPU holds up
+// nobody, unless it is inside an item. Items are claimed through one word that holds the stage and
+// the next item: a claim succeeds only in the stage it was meant for, however late the claimant
+// comes.
 //
-// Workers claim runs of items that shrink as the stage empties: long runs first, so that a worker streams
-// through neighbouring memory, single items last, so that all finish together.
+// Workers claim runs of items that shrink as the stage empties: long runs first, so that a worker
+// streams through neighbouring memory, single items last, so that all finish together.
 class StagedJob : public Job {
  public:
   static constexpr uint64_t kMaxItems = UINT32_MAX / 2;  // of a stage
 
   // `items`: of each stage, at most kMaxItems; a stage may have none.
-  StagedJob(WorkerPool& pool, std::vector<uint64_t> items) : pool_(pool), items_(std::move(items)) {}
+  StagedJob(WorkerPool& pool, std::vector<uint64_t> items)
+      : pool_(pool), items_(std::move(items)) {}
   // The derived destructor calls Retire first, while its members live.
   void Retire() { pool_.Retire(*this); }
 
@@ -44,8 +46,8 @@ class StagedJob : public Job {
 
   WorkerPool& pool_;
   const std::vector<uint64_t> items_;
-  // The open stage (or items_.size() when complete) in the upper half, its next item in the lower. Those who
-  // wait for a stage sleep on the upper half.
+  // The open stage (or items_.size() when complete) in the upper half, its next item in the lower.
+  // Those who wait for a stage sleep on the upper half.
   alignas(64) std::atomic<uint64_t> ticket_ = 0;
   std::atomic<uint32_t> sleepers_ = 0;
   alignas(64) std::atomic<uint64_t> done_ = 0;  // items of the open stage that are done

@@ -94,8 +94,8 @@ void WorkerPool::NextEpoch() {
   WakeSleepers(&epoch_, sleepers_);
 }
 
-// A worker says which job it is about to touch, then looks whether that job is still offered. So either
-// Retire sees the worker, or the worker sees that the job is gone.
+// A worker says which job it is about to touch, then looks whether that job is still offered. So
+// either Retire sees the worker, or the worker sees that the job is gone.
 void WorkerPool::Work(int worker) {
   ::pthread_setname_np(::pthread_self(), "fathom-worker");
   if (!cpus_.empty()) (void)PinTo(cpus_[static_cast<size_t>(worker)]);

@@ -15,15 +15,15 @@ namespace fathom::cpu {
 class Job {
  public:
   virtual ~Job() = default;
-  // Takes part until the job is complete. May be called before, while and after others work, or never, on
-  // each worker but 0: a thread that gets no CPU must not hold up those that have one.
+  // Takes part until the job is complete. May be called before, while and after others work, or
+  // never, on each worker but 0: a thread that gets no CPU must not hold up those that have one.
   virtual void Work(int worker) = 0;
 };
 
 class WorkerPool {
  public:
-  // `workers` >= 1, the caller of Run included. Worker i is pinned to cpus[i], unless there are more workers
-  // than CPUs: then nobody is pinned and nobody spins for long.
+  // `workers` >= 1, the caller of Run included. Worker i is pinned to cpus[i], unless there are
+  // more workers than CPUs: then nobody is pinned and nobody spins for long.
   WorkerPool(int workers, std::vector<int> cpus);
   ~WorkerPool();
   WorkerPool(const WorkerPool&) = delete;
@@ -33,11 +33,12 @@ class WorkerPool {
   // How long a worker may spin for others before it sleeps.
   uint64_t spin_ns() const { return spin_ns_; }
 
-  // Calls job.Work(0) on the calling thread, which is pinned meanwhile, and offers the job to the others.
-  // Returns when Work(0) does. One Run at a time. Every worker has the same floating-point mode: round to
-  // nearest, subnormals flushed to zero.
+  // Calls job.Work(0) on the calling thread, which is pinned meanwhile, and offers the job to the
+  // others. Returns when Work(0) does. One Run at a time. Every worker has the same floating-point
+  // mode: round to nearest, subnormals flushed to zero.
   void Run(Job& job);
-  // Returns once no worker is inside `job` any more; call before it is destroyed. Not while Run runs it.
+  // Returns once no worker is inside `job` any more; call before it is destroyed. Not while Run
+  // runs it.
   void Retire(const Job& job);
 
  private:

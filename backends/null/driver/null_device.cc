@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A device that accepts every program, checks every binding and computes nothing.
 //
-// It serves two ends: it checks memory plans of any size without the machine they are for (its memory is
-// address space that is never touched), and it is the template of a new driver. To make one: copy this
-// folder to backends/<name>/driver, rename the namespace and the target fathom_<name>_driver, add <name>
-// to FATHOM_BACKENDS, replace the five classes one by one, and run tests/cts on it from the first day.
+// It serves two ends: it checks memory plans of any size without the machine they are for (its
+// memory is address space that is never touched), and it is the template of a new driver. To make
+// one: copy this folder to backends/<name>/driver, rename the namespace and the target
+// fathom_<name>_driver, add <name> to FATHOM_BACKENDS, replace the five classes one by one, and run
+// tests/cts on it from the first day.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -41,8 +42,8 @@ class NullAllocator final : public hal::Allocator {
         std::make_shared<NullBuffer>(static_cast<uint8_t*>(memory), size, true));
   }
   absl::StatusOr<std::shared_ptr<hal::Buffer>> Import(absl::Span<const uint8_t> bytes) override {
-    return std::shared_ptr<hal::Buffer>(std::make_shared<NullBuffer>(
-        const_cast<uint8_t*>(bytes.data()), bytes.size(), false));
+    return std::shared_ptr<hal::Buffer>(
+        std::make_shared<NullBuffer>(const_cast<uint8_t*>(bytes.data()), bytes.size(), false));
   }
 };
 
@@ -102,8 +103,8 @@ class NullCommandBuffer final : public hal::CommandBuffer {
                                                 ref.buffer->size()));
     }
     if (ref.offset % 64 != 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          label, ": expected an offset that is a multiple of 64, found ", ref.offset));
+      return absl::InvalidArgumentError(
+          absl::StrCat(label, ": expected an offset that is a multiple of 64, found ", ref.offset));
     }
     return absl::OkStatus();
   }

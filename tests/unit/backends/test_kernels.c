@@ -50,7 +50,7 @@ KERNEL test_count(const fathom_cpu_args* args, uint32_t x, uint32_t y, uint32_t 
   out[(z * args->push[1] + y) * args->push[0] + x] += 1;
 }
 
-/* in: u32[n], out: u32[1]; push: n. Sums what an earlier dispatch wrote; scratch is used and checked. */
+/* in: u32[n], out: u32[1]; push: n. Sums what an earlier dispatch wrote; uses its scratch. */
 KERNEL test_sum(const fathom_cpu_args* args, uint32_t x, uint32_t y, uint32_t z) {
   const uint32_t* in = args->bindings[0];
   uint32_t* out = args->bindings[1];
@@ -69,6 +69,7 @@ KERNEL test_float_mode(const fathom_cpu_args* args, uint32_t x, uint32_t y, uint
   out[16 * x] = smallest * 0.5f;
 }
 
+/* clang-format off */
 #define ENTRY(n, symbol, label, bindings, push, scratch)      \
   "1" #n ": .long " symbol " - 1" #n "b\n"                    \
   "   .long 2" #n "f - 1" #n "b\n"                            \
@@ -77,6 +78,7 @@ KERNEL test_float_mode(const fathom_cpu_args* args, uint32_t x, uint32_t y, uint
   "   .pushsection .rodata.names,\"a\"\n"                     \
   "2" #n ": .asciz \"" label "\"\n"                           \
   "   .popsection\n"
+/* clang-format on */
 
 __asm__(
     "   .section .rodata.table,\"a\"\n"

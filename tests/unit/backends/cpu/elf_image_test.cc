@@ -131,7 +131,8 @@ TEST(ElfImage, RefusesDangerousSegments) {
               HasSubstr("outside"));
   EXPECT_THAT(LoadError(WithHeaders([](Elf64_Phdr& s) { s.p_offset = UINT64_MAX - 10; })),
               HasSubstr("outside"));
-  EXPECT_THAT(LoadError(WithHeaders([](Elf64_Phdr& s) { s.p_vaddr = 0; })), HasSubstr("share a page"));
+  EXPECT_THAT(LoadError(WithHeaders([](Elf64_Phdr& s) { s.p_vaddr = 0; })),
+              HasSubstr("share a page"));
   EXPECT_THAT(LoadError(WithHeaders([](Elf64_Phdr& s) {
                 if (s.p_type == PT_LOAD) s.p_type = PT_NOTE;
               })),

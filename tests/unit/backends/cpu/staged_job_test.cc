@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Stages keep their order and every item runs once, with fewer and with many more workers than CPUs.
+// Stages keep their order and every item runs once, with fewer and with many more workers than
+// CPUs.
 #include "backends/cpu/driver/staged_job.h"
 
 #include <chrono>
@@ -12,8 +13,8 @@
 namespace fathom::cpu {
 namespace {
 
-// Item i of each stage reads neighbours of the stage before and writes its own place; plain memory, so that
-// a missing order shows as a wrong number (and in a thread sanitizer).
+// Item i of each stage reads neighbours of the stage before and writes its own place; plain memory,
+// so that a missing order shows as a wrong number (and in a thread sanitizer).
 class Ripple final : public StagedJob {
  public:
   Ripple(WorkerPool& pool, const std::vector<uint64_t>& items)
@@ -36,7 +37,8 @@ class Ripple final : public StagedJob {
  private:
   static void Compute(std::vector<std::vector<uint64_t>>& values, size_t stage, uint64_t i) {
     const std::vector<uint64_t>& from = values[stage % 2];
-    values[1 - stage % 2][i] = from[i] + 3 * from[(i + 1) % 1000] + 5 * from[(i + 999) % 1000] + stage + i;
+    values[1 - stage % 2][i] =
+        from[i] + 3 * from[(i + 1) % 1000] + 5 * from[(i + 999) % 1000] + stage + i;
   }
   void RunItems(size_t stage, uint64_t begin, uint64_t end, int) override {
     for (uint64_t i = begin; i < end; ++i) Compute(values_, stage, i);
@@ -86,8 +88,8 @@ TEST_P(StagedJobTest, NothingToDo) {
   EXPECT_THAT(hollow.done(), ::testing::ElementsAre(0u, 1u, 2u));
 }
 
-// Thousands of stages of one item are what a decode looks like to a worker that gets none of them. With
-// workers that had to arrive at each stage, 33 of them on two CPUs would take minutes.
+// Thousands of stages of one item are what a decode looks like to a worker that gets none of them.
+// With workers that had to arrive at each stage, 33 of them on two CPUs would take minutes.
 TEST_P(StagedJobTest, DoesNotCollapse) {
   WorkerPool pool(GetParam(), UsableCpus().cpus);
   const std::vector<uint64_t> items(5000, 1);

@@ -19,7 +19,8 @@ using std::chrono::milliseconds;
 
 class FunctionJob final : public Job {
  public:
-  FunctionJob(WorkerPool& pool, std::function<void(int)> work) : pool_(pool), work_(std::move(work)) {}
+  FunctionJob(WorkerPool& pool, std::function<void(int)> work)
+      : pool_(pool), work_(std::move(work)) {}
   ~FunctionJob() override { pool_.Retire(*this); }
   void Work(int worker) override { work_(worker); }
 

@@ -26,8 +26,9 @@ class ApiTest : public ::testing::Test {
  protected:
   void SetUp() override {
     file_ = std::make_unique<testing::TemporaryFile>(
-        testing::HistoryModel({.vocab = testing::kByteVocabulary,
-                               .tokenizer = testing::ByteTokenizer(kTemplate)}).Build());
+        testing::HistoryModel(
+            {.vocab = testing::kByteVocabulary, .tokenizer = testing::ByteTokenizer(kTemplate)})
+            .Build());
     fathom_model_options options;
     fathom_model_options_init(&options);
     options.threads = 2;
@@ -134,7 +135,8 @@ TEST_F(ApiTest, TokenizesAndDetokenizes) {
   ASSERT_EQ(fathom_tokenize(model_, "Hey", 3, true, false, tokens.data(), 3, &count), FATHOM_OK);
   EXPECT_THAT(tokens, ElementsAre('H', 'e', 'y'));
   char text[8] = {};
-  ASSERT_EQ(fathom_detokenize(model_, tokens.data(), 3, true, text, sizeof(text), &count), FATHOM_OK);
+  ASSERT_EQ(fathom_detokenize(model_, tokens.data(), 3, true, text, sizeof(text), &count),
+            FATHOM_OK);
   EXPECT_STREQ(text, "Hey");
   EXPECT_EQ(count, 3u);
   // Control tokens in text are letters, unless asked for.
@@ -280,7 +282,8 @@ TEST_F(ApiTest, TheExampleRuns) {
   const int32_t next = testing::ExpectedGreedy(prompt, 1, testing::kByteVocabulary)[0];
   prompt.pop_back();
   const int32_t other = testing::ExpectedGreedy(prompt, 1, testing::kByteVocabulary)[0];
-  EXPECT_THAT(output, HasSubstr("step 0: tokens " + std::to_string(next) + " and " + std::to_string(other)));
+  EXPECT_THAT(output, HasSubstr("step 0: tokens " + std::to_string(next) + " and " +
+                                std::to_string(other)));
 }
 
 }  // namespace

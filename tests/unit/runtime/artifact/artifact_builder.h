@@ -29,7 +29,8 @@ class TemporaryFile {
  public:
   explicit TemporaryFile(const Bytes& bytes) : path_(NewPath()) {
     std::ofstream(path_, std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        .write(reinterpret_cast<const char*>(bytes.data()),
+               static_cast<std::streamsize>(bytes.size()));
   }
   ~TemporaryFile() { std::remove(path_.c_str()); }
   TemporaryFile(const TemporaryFile&) = delete;
@@ -130,8 +131,8 @@ class ArtifactBuilder {
     if (lie) lie(header);
     flatbuffers::FlatBufferBuilder builder;
     builder.Finish(schema::CreateArtifact(builder, &header), schema::ArtifactIdentifier());
-    return Finish(std::move(file), {builder.GetBufferPointer(),
-                                    builder.GetBufferPointer() + builder.GetSize()});
+    return Finish(std::move(file),
+                  {builder.GetBufferPointer(), builder.GetBufferPointer() + builder.GetSize()});
   }
 
   // `file` with `header` behind it and a prefix that is true of both.
@@ -152,7 +153,8 @@ class ArtifactBuilder {
 
  private:
   DigestBytes SegmentDigest(uint32_t index) const {
-    if (header.segments[index]->kind != schema::SegmentKind::weights) return Blake2b(segments_[index]);
+    if (header.segments[index]->kind != schema::SegmentKind::weights)
+      return Blake2b(segments_[index]);
     DigestStream stream;
     for (const auto& tensor : header.tensors) {
       if (tensor->segment == index) {

@@ -13,8 +13,8 @@
 namespace fathom {
 namespace {
 
-using ::testing::HasSubstr;
 using testing::Bytes;
+using ::testing::HasSubstr;
 using testing::TemporaryFile;
 
 absl::Status OpenStatus(const Bytes& bytes) {
@@ -39,8 +39,10 @@ TEST(Artifact, Opens) {
 TEST(Artifact, RefusesWhatIsNoArtifact) {
   EXPECT_THAT(Message(OpenStatus({})), HasSubstr("expected at least 64 bytes, found 0"));
   for (size_t size = 1; size < 64; ++size) EXPECT_FALSE(OpenStatus(Bytes(size, 'F')).ok());
-  const std::string page = "<!DOCTYPE html><html><head><title>404 Not Found</title></head><body></body></html>";
-  EXPECT_THAT(Message(OpenStatus(Bytes(page.begin(), page.end()))), HasSubstr("not a fathom artifact"));
+  const std::string page =
+      "<!DOCTYPE html><html><head><title>404 Not Found</title></head><body></body></html>";
+  EXPECT_THAT(Message(OpenStatus(Bytes(page.begin(), page.end()))),
+              HasSubstr("not a fathom artifact"));
 }
 
 TEST(Artifact, RefusesWhatIsNoFile) {
@@ -94,12 +96,15 @@ TEST(Artifact, VerifiesHashes) {
   const auto artifact = Artifact::Open(file.path());
   ASSERT_TRUE(artifact.ok()) << artifact.status();
   uint64_t last = 0, all = 0;
-  EXPECT_TRUE((*artifact)->VerifyHashes(3, [&](uint64_t done, uint64_t total) {
-    EXPECT_GE(done, last);
-    last = done;
-    all = total;
-    return true;
-  }).ok());
+  EXPECT_TRUE((*artifact)
+                  ->VerifyHashes(3,
+                                 [&](uint64_t done, uint64_t total) {
+                                   EXPECT_GE(done, last);
+                                   last = done;
+                                   all = total;
+                                   return true;
+                                 })
+                  .ok());
   EXPECT_EQ(last, all);
   EXPECT_GT(all, 0u);
   EXPECT_EQ((*artifact)->VerifyHashes(1, [](uint64_t, uint64_t) { return false; }).code(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Files cut and flipped everywhere: each gives an error or a sound artifact, never a crash. Run these under
-// the asan preset too.
+// Files cut and flipped everywhere: each gives an error or a sound artifact, never a crash. Run
+// these under the asan preset too.
 #include <set>
 
 #include "gtest/gtest.h"
@@ -56,7 +56,8 @@ uint64_t Walk(const schema::Artifact& header, uint64_t file_length) {
   for (const auto* program : *header.programs()) {
     EXPECT_LT(program->code(), header.segments()->size());
     for (const auto* entry : *program->entries()) {
-      for (const auto* buffer : *entry->buffers()) touched += entry->exprs()->Get(buffer->size())->a();
+      for (const auto* buffer : *entry->buffers())
+        touched += entry->exprs()->Get(buffer->size())->a();
       for (const auto* command : *entry->commands()) {
         if (command->kind() == schema::CommandKind::barrier) continue;
         touched += program->kernels()->Get(command->kernel())->name()->size();

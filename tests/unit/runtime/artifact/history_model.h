@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // A whole artifact for tests: a "model" of two kernels whose logits depend on every token so far.
 //
-// Kernel `append` writes token id + 1 into the cache row of its position; `history` walks the pages of the
-// row's sequence and folds the ids into a hash, h = h * 31 + id + 1 (mod 2^32), position by position; the
-// logit of v is ((h * 2654435761 + v * 40503) mod 2^32 >> 16) / 65536 * gain[v]. So a wrong page, position,
-// order or length changes the result, and ExpectedLogits below says what is right.
+// Kernel `append` writes token id + 1 into the cache row of its position; `history` walks the pages
+// of the row's sequence and folds the ids into a hash, h = h * 31 + id + 1 (mod 2^32), position by
+// position; the logit of v is ((h * 2654435761 + v * 40503) mod 2^32 >> 16) / 65536 * gain[v]. So a
+// wrong page, position, order or length changes the result, and ExpectedLogits below says what is
+// right.
 #ifndef FATHOM_TESTS_UNIT_RUNTIME_ARTIFACT_HISTORY_MODEL_H_
 #define FATHOM_TESTS_UNIT_RUNTIME_ARTIFACT_HISTORY_MODEL_H_
 
@@ -71,8 +72,8 @@ inline std::unique_ptr<schema::EntryPointT> HistoryEntry(const std::string& name
   const uint32_t bp4 = e.Mul(e.Op(schema::ExprOp::mul, b, p), 4);
   const uint32_t row = e.Constant(4 * static_cast<int64_t>(RoundUp(vocab, 16)));
   const uint32_t logits = e.Op(schema::ExprOp::mul, r, row);
-  const uint32_t arena = e.Op(schema::ExprOp::mul, e.Op(schema::ExprOp::ceil_div, r4, e.Constant(64)),
-                              e.Constant(64));
+  const uint32_t arena =
+      e.Op(schema::ExprOp::mul, e.Op(schema::ExprOp::ceil_div, r4, e.Constant(64)), e.Constant(64));
   const uint32_t v = e.Constant(vocab);
   auto& buffers = entry->buffers;
   buffers.push_back(MakeBuffer("tokens", BufferKind::input, t4));
@@ -84,8 +85,9 @@ inline std::unique_ptr<schema::EntryPointT> HistoryEntry(const std::string& name
   buffers.push_back(MakeBuffer("cache", BufferKind::kv_cache, zero));
   buffers.push_back(MakeBuffer("hashes", BufferKind::transient, r4, zero));
   buffers.push_back(MakeBuffer("logits", BufferKind::output, logits));
-  const auto dispatch = [&](uint32_t kernel, std::vector<uint32_t> grid, std::vector<int32_t> bindings,
-                            std::vector<uint32_t> push, const char* label) {
+  const auto dispatch = [&](uint32_t kernel, std::vector<uint32_t> grid,
+                            std::vector<int32_t> bindings, std::vector<uint32_t> push,
+                            const char* label) {
     auto command = std::make_unique<schema::CommandT>();
     command->kernel = kernel;
     command->grid = std::move(grid);
@@ -119,8 +121,9 @@ inline ArtifactBuilder HistoryModel(const HistoryModelOptions& options = {}) {
   const uint32_t weights = builder.AddSegment(schema::SegmentKind::weights, "weights", {});
   const std::vector<float> gain = HistoryGain(options.vocab);
   const auto* gain_bytes = reinterpret_cast<const uint8_t*>(gain.data());
-  const uint32_t tensor = builder.AddTensor(weights, "gain", {options.vocab}, schema::Encoding::raw_f32,
-                                            Bytes(gain_bytes, gain_bytes + 4 * gain.size()));
+  const uint32_t tensor =
+      builder.AddTensor(weights, "gain", {options.vocab}, schema::Encoding::raw_f32,
+                        Bytes(gain_bytes, gain_bytes + 4 * gain.size()));
   if (!options.tokenizer.empty()) {
     builder.header.tokenizer = static_cast<int32_t>(
         builder.AddSegment(schema::SegmentKind::tokenizer, "tokenizer", options.tokenizer));

@@ -10,8 +10,8 @@
 namespace fathom {
 namespace {
 
-using ::testing::HasSubstr;
 using schema::ArtifactT;
+using ::testing::HasSubstr;
 
 struct Lie {
   const char* name;
@@ -38,7 +38,8 @@ const Lie kLies[] = {
 
     {"segment_kind", "segments[0].kind",
      [](ArtifactT& a) { a.segments[0]->kind = static_cast<schema::SegmentKind>(9); }},
-    {"segment_twice", "is there twice", [](ArtifactT& a) { a.segments[1]->name = a.segments[0]->name; }},
+    {"segment_twice", "is there twice",
+     [](ArtifactT& a) { a.segments[1]->name = a.segments[0]->name; }},
     {"segment_misaligned", "segments[0].offset", [](ArtifactT& a) { a.segments[0]->offset += 64; }},
     {"segment_past_end", "segments[1]", [](ArtifactT& a) { a.segments[1]->length = 1 << 30; }},
     {"segment_wraps", "segments[1]",
@@ -49,17 +50,14 @@ const Lie kLies[] = {
     {"segment_over_prefix", "overlaps prefix", [](ArtifactT& a) { a.segments[1]->offset = 0; }},
     {"segments_overlap", "overlaps segments",
      [](ArtifactT& a) { a.segments[1]->offset = a.segments[0]->offset; }},
-    {"segment_over_header", "header: overlaps",
-     [](ArtifactT& a) { a.segments[1]->length += 60; }},
+    {"segment_over_header", "header: overlaps", [](ArtifactT& a) { a.segments[1]->length += 60; }},
     {"tokenizer_index", "tokenizer", [](ArtifactT& a) { a.tokenizer = 7; }},
     {"tokenizer_negative", "tokenizer", [](ArtifactT& a) { a.tokenizer = -2; }},
     {"tokenizer_kind", "another kind", [](ArtifactT& a) { a.tokenizer = 0; }},
     {"notes_kind", "notes", [](ArtifactT& a) { a.notes = 1; }},
 
     {"tensor_twice", "is there twice",
-     [](ArtifactT& a) {
-       a.tensors.push_back(std::make_unique<schema::TensorT>(*a.tensors[0]));
-     }},
+     [](ArtifactT& a) { a.tensors.push_back(std::make_unique<schema::TensorT>(*a.tensors[0])); }},
     {"tensors_overlap", "overlaps tensors",
      [](ArtifactT& a) {
        a.tensors.push_back(std::make_unique<schema::TensorT>(*a.tensors[0]));
@@ -67,17 +65,28 @@ const Lie kLies[] = {
      }},
     {"tensor_segment", "tensors[0] gain.segment", [](ArtifactT& a) { a.tensors[0]->segment = 9; }},
     {"tensor_in_code", "another kind", [](ArtifactT& a) { a.tensors[0]->segment = 0; }},
-    {"tensor_misaligned", "tensors[0] gain.offset", [](ArtifactT& a) { a.tensors[0]->offset = 64; }},
-    {"tensor_past_end", "outside its segment", [](ArtifactT& a) { a.tensors[0]->offset = 1 << 20; }},
+    {"tensor_misaligned", "tensors[0] gain.offset",
+     [](ArtifactT& a) { a.tensors[0]->offset = 64; }},
+    {"tensor_past_end", "outside its segment",
+     [](ArtifactT& a) { a.tensors[0]->offset = 1 << 20; }},
     {"tensor_wraps", "outside its segment",
      [](ArtifactT& a) { a.tensors[0]->offset = UINT64_MAX - 255; }},
-    {"tensor_length", "does not follow from shape", [](ArtifactT& a) { a.tensors[0]->length -= 4; }},
-    {"tensor_shape", "does not follow from shape", [](ArtifactT& a) { a.tensors[0]->shape = {1, 99}; }},
+    {"tensor_length", "does not follow from shape",
+     [](ArtifactT& a) { a.tensors[0]->length -= 4; }},
+    {"tensor_shape", "does not follow from shape",
+     [](ArtifactT& a) {
+       a.tensors[0]->shape = {1, 99};
+     }},
     {"tensor_rank_zero", "rank", [](ArtifactT& a) { a.tensors[0]->shape.clear(); }},
     {"tensor_rank_huge", "rank", [](ArtifactT& a) { a.tensors[0]->shape.assign(10000, 1); }},
-    {"tensor_dim_zero", "dimension", [](ArtifactT& a) { a.tensors[0]->shape = {100, 0}; }},
+    {"tensor_dim_zero", "dimension",
+     [](ArtifactT& a) {
+       a.tensors[0]->shape = {100, 0};
+     }},
     {"tensor_dims_wrap", "2^63",
-     [](ArtifactT& a) { a.tensors[0]->shape = {uint64_t{1} << 32, uint64_t{1} << 32}; }},
+     [](ArtifactT& a) {
+       a.tensors[0]->shape = {uint64_t{1} << 32, uint64_t{1} << 32};
+     }},
     {"tensor_encoding", "unknown encoding",
      [](ArtifactT& a) { a.tensors[0]->encoding = static_cast<schema::Encoding>(200); }},
     {"tensor_tile_rank", "rank of a tiled tensor",
@@ -88,12 +97,14 @@ const Lie kLies[] = {
        a.programs.push_back(std::make_unique<schema::ProgramT>(*a.programs[0]));
      }},
     {"program_code", "programs[0].code", [](ArtifactT& a) { Program0(a).code = 5; }},
-    {"program_code_negative", "programs[0].code", [](ArtifactT& a) { Program0(a).code = UINT32_MAX; }},
+    {"program_code_negative", "programs[0].code",
+     [](ArtifactT& a) { Program0(a).code = UINT32_MAX; }},
     {"program_code_kind", "another kind", [](ArtifactT& a) { Program0(a).code = 1; }},
     {"features_many", "features", [](ArtifactT& a) { Program0(a).features.assign(1000, "x"); }},
     {"kernel_twice", "is there twice",
      [](ArtifactT& a) { Program0(a).kernels[1]->name = Program0(a).kernels[0]->name; }},
-    {"kernel_bindings", "number of arguments", [](ArtifactT& a) { Program0(a).kernels[0]->bindings = 65; }},
+    {"kernel_bindings", "number of arguments",
+     [](ArtifactT& a) { Program0(a).kernels[0]->bindings = 65; }},
     {"kernel_push", "number of arguments",
      [](ArtifactT& a) { Program0(a).kernels[0]->push = UINT32_MAX; }},
     {"kv_bytes", "kv.page_bytes", [](ArtifactT& a) { Program0(a).kv->page_bytes += 1; }},
@@ -110,7 +121,8 @@ const Lie kLies[] = {
        Program0(a).kv->page_bytes = 0;
      }},
 
-    {"entry_twice", "is there twice", [](ArtifactT& a) { Program0(a).entries[1]->name = "prefill"; }},
+    {"entry_twice", "is there twice",
+     [](ArtifactT& a) { Program0(a).entries[1]->name = "prefill"; }},
     {"arena", "arena", [](ArtifactT& a) { Entry0(a).arena = 1000; }},
     {"no_expressions", "arena", [](ArtifactT& a) { Entry0(a).exprs.clear(); }},
     {"expression_op", "exprs[0].op",
@@ -126,7 +138,8 @@ const Lie kLies[] = {
     {"buffer_kind", "buffers[0].kind",
      [](ArtifactT& a) { Entry0(a).buffers[0]->kind = static_cast<schema::BufferKind>(4); }},
     {"buffer_size", "buffers[0].size", [](ArtifactT& a) { Entry0(a).buffers[0]->size = 1000; }},
-    {"buffer_offset", "buffers[7].offset", [](ArtifactT& a) { Entry0(a).buffers[7]->offset = 1000; }},
+    {"buffer_offset", "buffers[7].offset",
+     [](ArtifactT& a) { Entry0(a).buffers[7]->offset = 1000; }},
     {"buffer_twice", "is there twice", [](ArtifactT& a) { Entry0(a).buffers[1]->name = "tokens"; }},
     {"command_kind", "commands[0].kind",
      [](ArtifactT& a) { Command0(a).kind = static_cast<schema::CommandKind>(2); }},
@@ -135,13 +148,17 @@ const Lie kLies[] = {
     {"command_grid", "commands[0].grid", [](ArtifactT& a) { Command0(a).grid[1] = 1000; }},
     {"command_push_count", "commands[0].push", [](ArtifactT& a) { Command0(a).push.clear(); }},
     {"command_push", "commands[0].push", [](ArtifactT& a) { Command0(a).push[0] = 1000; }},
-    {"command_bindings", "commands[0].bindings", [](ArtifactT& a) { Command0(a).bindings.pop_back(); }},
+    {"command_bindings", "commands[0].bindings",
+     [](ArtifactT& a) { Command0(a).bindings.pop_back(); }},
     {"command_label", "commands[0].label", [](ArtifactT& a) { Command0(a).label = "\n"; }},
-    {"binding_none", "names no one target", [](ArtifactT& a) { Command0(a).bindings[0]->buffer = -1; }},
-    {"binding_both", "names no one target", [](ArtifactT& a) { Command0(a).bindings[0]->tensor = 0; }},
+    {"binding_none", "names no one target",
+     [](ArtifactT& a) { Command0(a).bindings[0]->buffer = -1; }},
+    {"binding_both", "names no one target",
+     [](ArtifactT& a) { Command0(a).bindings[0]->tensor = 0; }},
     {"binding_negative", "names no one target",
      [](ArtifactT& a) { Command0(a).bindings[0]->tensor = -5; }},
-    {"binding_buffer", "bindings[0].buffer", [](ArtifactT& a) { Command0(a).bindings[0]->buffer = 99; }},
+    {"binding_buffer", "bindings[0].buffer",
+     [](ArtifactT& a) { Command0(a).bindings[0]->buffer = 99; }},
     {"binding_tensor", "bindings[1].tensor",
      [](ArtifactT& a) { Entry0(a).commands[4]->bindings[1]->tensor = 1; }},
     {"binding_offset", "bindings[1].offset",

@@ -16,7 +16,8 @@ TEST(Prefix, LayoutIsTheSpecs) {
   prefix.header_offset = 0x1122334455667788;
   prefix.header_length = 7;
   prefix.file_length = 9;
-  for (size_t i = 0; i < kPrefixDigestBytes; ++i) prefix.header_digest[i] = static_cast<uint8_t>(i + 100);
+  for (size_t i = 0; i < kPrefixDigestBytes; ++i)
+    prefix.header_digest[i] = static_cast<uint8_t>(i + 100);
   const auto bytes = EncodePrefix(prefix);
   EXPECT_EQ(std::string(bytes.begin(), bytes.begin() + 8), "FATHOM\r\n");
   EXPECT_EQ(bytes[8], 0x02);

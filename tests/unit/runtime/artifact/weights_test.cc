@@ -18,7 +18,8 @@ testing::ArtifactBuilder TwoSegments(Bytes* first, Bytes* second) {
   auto builder = testing::HistoryModel();
   const auto fill = [](size_t size, uint32_t seed) {
     Bytes bytes(size);
-    for (size_t i = 0; i < size; ++i) bytes[i] = static_cast<uint8_t>((i * 2654435761u + seed) >> 13);
+    for (size_t i = 0; i < size; ++i)
+      bytes[i] = static_cast<uint8_t>((i * 2654435761u + seed) >> 13);
     return bytes;
   };
   *first = fill(17 << 20, 1);

@@ -11,8 +11,8 @@ namespace fathom {
 namespace {
 
 using ::testing::ElementsAreArray;
-using ::testing::HasSubstr;
 using testing::ExpectedLogits;
+using ::testing::HasSubstr;
 
 // A call that a test can bend.
 struct Call {

@@ -19,8 +19,8 @@ struct OpenedModel {
 };
 
 // Writes `builder`'s artifact and loads it; the status of the first step that fails.
-inline absl::StatusOr<OpenedModel> OpenModel(ArtifactBuilder builder, const std::string& device = "cpu",
-                                             int threads = 2) {
+inline absl::StatusOr<OpenedModel> OpenModel(ArtifactBuilder builder,
+                                             const std::string& device = "cpu", int threads = 2) {
   OpenedModel model;
   model.file = std::make_unique<TemporaryFile>(builder.Build());
   auto opened = hal::MakeDriverRegistry().Open(device, {threads});

@@ -54,7 +54,9 @@ class FakeDriver : public Driver {
 TEST(DriverRegistry, FindsDevicesByName) {
   DriverRegistry registry;
   registry.Add(std::make_unique<FakeDriver>());
-  const auto open = [&](const char* id) { return std::string(registry.Open(id, {}).status().message()); };
+  const auto open = [&](const char* id) {
+    return std::string(registry.Open(id, {}).status().message());
+  };
   EXPECT_EQ(open("fake"), "opened 0");
   EXPECT_EQ(open("fake:0"), "opened 0");
   EXPECT_EQ(open("fake:1"), "opened 1");

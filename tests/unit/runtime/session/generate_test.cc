@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Generation on the history model with a tokenizer of bytes: the text, each reason to stop, streaming.
+// Generation on the history model with a tokenizer of bytes: the text, each reason to stop,
+// streaming.
 #include "runtime/session/generate.h"
 
 #include "gmock/gmock.h"
@@ -35,7 +36,8 @@ class GenerateTest : public ::testing::Test {
   }
   std::string GreedyText(int count) const {
     std::string text;
-    for (int32_t token : ExpectedGreedy(prompt_, count, 128)) text.push_back(static_cast<char>(token));
+    for (int32_t token : ExpectedGreedy(prompt_, count, 128))
+      text.push_back(static_cast<char>(token));
     return text;
   }
 

@@ -24,8 +24,8 @@ Sampler Make(const SamplerOptions& options) {
   return *std::move(sampler);
 }
 
-std::map<int32_t, double> Frequencies(const SamplerOptions& options, const std::vector<float>& logits,
-                                      int draws = 20000) {
+std::map<int32_t, double> Frequencies(const SamplerOptions& options,
+                                      const std::vector<float>& logits, int draws = 20000) {
   Sampler sampler = Make(options);
   std::map<int32_t, double> counts;
   for (int i = 0; i < draws; ++i) counts[*sampler.Sample(logits)] += 1.0 / draws;
@@ -100,7 +100,8 @@ TEST(Sampler, TopKKeepsTheMostLikely) {
 }
 
 TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
-  const std::vector<float> logits = {std::log(0.1f), std::log(0.5f), std::log(0.25f), std::log(0.15f)};
+  const std::vector<float> logits = {std::log(0.1f), std::log(0.5f), std::log(0.25f),
+                                     std::log(0.15f)};
   SamplerOptions options = Plain();
   options.top_p = 0.4f;
   EXPECT_EQ(Frequencies(options, logits).size(), 1u);
@@ -113,7 +114,8 @@ TEST(Sampler, TopPKeepsTheFewestThatReachIt) {
 }
 
 TEST(Sampler, MinPDropsTheUnlikely) {
-  const std::vector<float> logits = {std::log(0.02f), std::log(0.5f), std::log(0.3f), std::log(0.18f)};
+  const std::vector<float> logits = {std::log(0.02f), std::log(0.5f), std::log(0.3f),
+                                     std::log(0.18f)};
   SamplerOptions options = Plain();
   options.min_p = 0.05f;
   EXPECT_EQ(Frequencies(options, logits).count(0), 0u);

@@ -11,12 +11,13 @@ namespace fathom {
 namespace {
 
 using ::testing::ElementsAreArray;
-using ::testing::HasSubstr;
 using testing::ExpectedLogits;
+using ::testing::HasSubstr;
 
 std::vector<int32_t> Tokens(int count, int seed) {
   std::vector<int32_t> tokens(static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) tokens[static_cast<size_t>(i)] = (i * 31 + seed * 17 + i / 7) % 100;
+  for (int i = 0; i < count; ++i)
+    tokens[static_cast<size_t>(i)] = (i * 31 + seed * 17 + i / 7) % 100;
   return tokens;
 }
 
@@ -175,10 +176,13 @@ TEST_F(SessionTest, ProgressCanCancel) {
   const SequenceId id = *session->AddSequence();
   const std::vector<int32_t> tokens = Tokens(100, 4);
   const Extension extension{id, tokens};
-  const auto status = session->Extend({&extension, 1}, [](int64_t done, int64_t total) {
-    EXPECT_EQ(total, 100);
-    return done < 30;
-  }).status();
+  const auto status = session
+                          ->Extend({&extension, 1},
+                                   [](int64_t done, int64_t total) {
+                                     EXPECT_EQ(total, 100);
+                                     return done < 30;
+                                   })
+                          .status();
   EXPECT_EQ(status.code(), absl::StatusCode::kCancelled);
   EXPECT_EQ(session->Tokens(id)->size(), 30u);
 }

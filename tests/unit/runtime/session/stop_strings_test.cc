@@ -27,10 +27,13 @@ std::pair<std::string, bool> Feed(const std::vector<std::string>& stops, const s
 
 TEST(StopStrings, FoundAcrossPieces) {
   for (size_t size = 1; size <= 20; ++size) {
-    EXPECT_EQ(Feed({"END"}, "some text EN ENEND after", size), std::make_pair(std::string("some text EN EN"), true));
+    EXPECT_EQ(Feed({"END"}, "some text EN ENEND after", size),
+              std::make_pair(std::string("some text EN EN"), true));
     EXPECT_EQ(Feed({"aab"}, "xaaaab", size), std::make_pair(std::string("xaa"), true));
-    EXPECT_EQ(Feed({"never"}, "neve nev n", size), std::make_pair(std::string("neve nev n"), false));
-    EXPECT_EQ(Feed({"\n\n"}, "one\ntwo\n\nthree", size), std::make_pair(std::string("one\ntwo"), true));
+    EXPECT_EQ(Feed({"never"}, "neve nev n", size),
+              std::make_pair(std::string("neve nev n"), false));
+    EXPECT_EQ(Feed({"\n\n"}, "one\ntwo\n\nthree", size),
+              std::make_pair(std::string("one\ntwo"), true));
   }
 }
 

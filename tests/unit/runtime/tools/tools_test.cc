@@ -45,12 +45,13 @@ constexpr char kTemplate[] =
 class ToolsTest : public ::testing::Test {
  protected:
   static void SetUpTestSuite() {
-    model_ = new TemporaryFile(testing::HistoryModel({.vocab = 128,
-                                                      .tokenizer = testing::ByteTokenizer(kTemplate)})
-                                   .Build());
-    chat_model_ = new TemporaryFile(testing::HistoryModel({.vocab = testing::kByteVocabulary,
-                                                           .tokenizer = testing::ByteTokenizer(kTemplate)})
-                                        .Build());
+    model_ = new TemporaryFile(
+        testing::HistoryModel({.vocab = 128, .tokenizer = testing::ByteTokenizer(kTemplate)})
+            .Build());
+    chat_model_ =
+        new TemporaryFile(testing::HistoryModel({.vocab = testing::kByteVocabulary,
+                                                 .tokenizer = testing::ByteTokenizer(kTemplate)})
+                              .Build());
     plain_ = new TemporaryFile(testing::HistoryModel().Build());
   }
   static void TearDownTestSuite() {
@@ -65,7 +66,9 @@ class ToolsTest : public ::testing::Test {
     }
     return text;
   }
-  static std::string Run(const std::string& rest) { return "run -m " + model_->path() + " " + rest; }
+  static std::string Run(const std::string& rest) {
+    return "run -m " + model_->path() + " " + rest;
+  }
 
   static TemporaryFile *model_, *chat_model_, *plain_;
 };
@@ -188,8 +191,9 @@ TEST_F(ToolsTest, ChatTakesTurns) {
 TEST_F(ToolsTest, InspectShowsEveryPart) {
   const Result text = Fathom("inspect " + model_->path() + " -v");
   EXPECT_EQ(text.code, 0) << text.err;
-  for (const char* part : {"test model", "segments", "tokenizer", "gain", "raw_f32", "cpu:test", "prefill",
-                           "decode", "layers.0/history", "history", "pages of 64 tokens"}) {
+  for (const char* part :
+       {"test model", "segments", "tokenizer", "gain", "raw_f32", "cpu:test", "prefill", "decode",
+        "layers.0/history", "history", "pages of 64 tokens"}) {
     EXPECT_THAT(text.out, HasSubstr(part));
   }
   const Result r = Fathom("inspect -m " + model_->path() + " --json");
@@ -215,7 +219,8 @@ TEST_F(ToolsTest, BenchMeasures) {
   EXPECT_GT(json["tests"][5]["median_tokens_per_second"].get<double>(), 0);
   EXPECT_GT(json["tests"][5]["of_bandwidth"].get<double>(), 0);
   const Result text = Fathom("bench -m " + plain_->path() + " -p 0 -n 2 -r 1 -t 1 --profile");
-  EXPECT_THAT(text.out, AllOf(HasSubstr("tg2"), HasSubstr("history  history"), HasSubstr("append  append")));
+  EXPECT_THAT(text.out,
+              AllOf(HasSubstr("tg2"), HasSubstr("history  history"), HasSubstr("append  append")));
 }
 
 TEST_F(ToolsTest, DevicesListsThisMachine) {
