@@ -111,7 +111,7 @@ absl::Status Extend(fathom_session* session, absl::Span<const fathom::Extension>
   return absl::OkStatus();
 }
 
-absl::StatusOr<fathom::LoadMode> ToLoadMode(fathom_load load) {
+absl::StatusOr<fathom::LoadMode> ToLoadMode(int32_t load) {
   switch (load) {
     case FATHOM_LOAD_AUTO:
       return fathom::LoadMode::automatic;
@@ -120,7 +120,7 @@ absl::StatusOr<fathom::LoadMode> ToLoadMode(fathom_load load) {
     case FATHOM_LOAD_COPY:
       return fathom::LoadMode::copy;
   }
-  return InputError("load", "unknown mode", "0 to 2", static_cast<int>(load));
+  return InputError("load", "unknown mode", "0 to 2", load);
 }
 
 }  // namespace

@@ -58,7 +58,7 @@ typedef bool (*fathom_progress)(void* user, uint64_t done, uint64_t total);
 
 typedef struct fathom_model_options {
   size_t size;
-  fathom_load load;
+  int32_t load;       /* a fathom_load */
   int32_t threads;    /* 0: one per physical core that the process may use */
   const char* device; /* "cpu", "cpu:0", "null" ...; NULL: "cpu" */
   bool check_full;    /* compare every hash before use */

@@ -34,19 +34,22 @@ std::string featureString(const TargetProfile& profile) {
   return out;
 }
 
+bool isKnown(const llvm::Triple& triple) {
+  return (triple.getArch() == llvm::Triple::x86_64 || triple.getArch() == llvm::Triple::aarch64) &&
+         triple.isOSBinFormatELF();
+}
+
 // A profile may come from a file. LLVM ignores names it does not know and aborts on code for
-// instructions it was not allowed, so that every name is looked up here.
-mlir::LogicalResult checkProfile(const TargetProfile& profile, const llvm::Target& target,
+// instructions it was not allowed, so that every name is looked up here. `target` is null where
+// the triple is none of ours: LLVM may have been built with more targets, or with none of them.
+mlir::LogicalResult checkProfile(const TargetProfile& profile, const llvm::Target* target,
                                  const llvm::Triple& triple, mlir::Location loc) {
   auto refuse = [&](llvm::StringRef field, llvm::StringRef expected, llvm::StringRef found) {
     return mlir::emitError(loc) << "target '" << profile.name << "': " << field << ": expected "
                                 << expected << ", found '" << found << "'";
   };
-  bool known =
-      (triple.getArch() == llvm::Triple::x86_64 || triple.getArch() == llvm::Triple::aarch64) &&
-      triple.isOSBinFormatELF();
-  if (!known) return refuse("triple", "x86_64 or aarch64 with ELF", profile.triple);
-  std::unique_ptr<llvm::MCSubtargetInfo> info(target.createMCSubtargetInfo(triple, "", ""));
+  if (!target) return refuse("triple", "x86_64 or aarch64 with ELF", profile.triple);
+  std::unique_ptr<llvm::MCSubtargetInfo> info(target->createMCSubtargetInfo(triple, "", ""));
   for (const std::string* cpu : {&profile.cpu, &profile.tune})
     if (!cpu->empty() && !info->isCPUStringValid(*cpu))
       return refuse(cpu == &profile.cpu ? "cpu" : "tune", "a processor of " + triple.str(), *cpu);
@@ -74,11 +77,9 @@ FailureOr<std::unique_ptr<llvm::TargetMachine>> makeMachine(const TargetProfile&
   });
   std::string error;
   llvm::Triple triple(profile.triple);
-  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, error);
-  if (!target)
-    return mlir::emitError(loc) << "target '" << profile.name << "': triple '" << profile.triple
-                                << "': " << error;
-  if (failed(checkProfile(profile, *target, triple, loc))) return failure();
+  const llvm::Target* target =
+      isKnown(triple) ? llvm::TargetRegistry::lookupTarget(triple, error) : nullptr;
+  if (failed(checkProfile(profile, target, triple, loc))) return failure();
   llvm::TargetOptions options;
   // Only explicit fma contracts, so that every specialisation of a kernel rounds alike.
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;

@@ -109,7 +109,7 @@ TEST_F(ApiTest, OpenErrorsHaveTheirKind) {
   EXPECT_EQ(fathom_model_open(file_->path().c_str(), &options, &model), FATHOM_BAD_INPUT);
   EXPECT_THAT(fathom_last_error(), HasSubstr("tpu"));
   fathom_model_options_init(&options);
-  options.load = static_cast<fathom_load>(9);
+  options.load = 9;
   EXPECT_EQ(fathom_model_open(file_->path().c_str(), &options, &model), FATHOM_BAD_INPUT);
   const testing::TemporaryFile other(testing::HistoryModel({.features = {"quantum"}}).Build());
   EXPECT_EQ(fathom_model_open(other.path().c_str(), nullptr, &model), FATHOM_UNSUPPORTED);

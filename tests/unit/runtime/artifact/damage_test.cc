@@ -91,7 +91,7 @@ TEST(Damage, CutAtEveryByteOfPrefixAndHeader) {
 // The prefix made true of the cut file, so that the verifiers are reached.
 TEST(Damage, HeaderCutWithATruePrefix) {
   const Parts good = SmallModel();
-  for (size_t cut = 0; cut < good.header.size(); ++cut) {
+  for (size_t cut = 1; cut < good.header.size(); ++cut) {
     const Bytes header(good.header.begin(), good.header.begin() + static_cast<ptrdiff_t>(cut));
     schema::ArtifactPrefix prefix = good.prefix;
     prefix.header_length = cut;
