@@ -94,6 +94,7 @@ std::vector<std::string> runnableProfiles() {
     for (const std::string& feature : profile.features) runs = runs && host.lookup(feature);
     if (runs) names.push_back(name);
   }
+  if (haveAarch64Emulator()) names.push_back("cpu:aarch64");
   return names;
 }
 

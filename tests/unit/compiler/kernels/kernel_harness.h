@@ -24,8 +24,8 @@ struct KernelSpec {
   std::string config;
 };
 
-/// The profiles whose code runs on this machine: x86-64-v3, x86-64-v4, native as far as they do.
-/// Those of AArch64 work as well where haveAarch64Emulator() (emulator.h), more slowly.
+/// The profiles whose code runs on this machine: x86-64-v3, x86-64-v4 and native as far as they do,
+/// and cpu:aarch64 in an emulator where there is one (emulator.h).
 std::vector<std::string> runnableProfiles();
 TargetProfile profileNamed(const std::string& name);
 

@@ -31,20 +31,14 @@ inline std::vector<LinearCase> linearCases() {
                             {"q8", "i8"},
                             {"q4", "i8"}})
       cases.push_back({profile, enc, act});
+  // AArch64's own instruction for products of int8; all else is the code of cpu:aarch64.
+  if (haveAarch64Emulator())
+    for (const char* enc : {"q8", "q4"}) cases.push_back({"cpu:aarch64-dotprod", enc, "i8"});
   return cases;
-}
-
-/// What AArch64 has paths of its own for; run in an emulator.
-inline std::vector<LinearCase> aarch64Cases() {
-  if (!haveAarch64Emulator()) return {};
-  return {{"cpu:aarch64", "q4", "i8"},         {"cpu:aarch64", "q8", "i8"},
-          {"cpu:aarch64-dotprod", "q4", "i8"}, {"cpu:aarch64-dotprod", "q8", "i8"},
-          {"cpu:aarch64", "bf16", "f32"},      {"cpu:aarch64", "f32", "f32"}};
 }
 
 inline std::vector<LinearCase> integerCases() {
   std::vector<LinearCase> cases = linearCases();
-  for (const LinearCase& c : aarch64Cases()) cases.push_back(c);
   std::erase_if(cases, [](const LinearCase& c) { return c.act != "i8"; });
   return cases;
 }

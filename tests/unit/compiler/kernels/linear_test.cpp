@@ -148,7 +148,6 @@ TEST_P(LinearInteger, SumsAreExact) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Linear, ::testing::ValuesIn(linearCases()), linearCaseName);
-INSTANTIATE_TEST_SUITE_P(Emulated, Linear, ::testing::ValuesIn(aarch64Cases()), linearCaseName);
 INSTANTIATE_TEST_SUITE_P(All, LinearInteger, ::testing::ValuesIn(integerCases()), linearCaseName);
 
 TEST(LinearConfig, RefusesWhatItCannotDo) {

@@ -118,7 +118,7 @@ TEST(LatentAppend, WritesPagedRows) {
   };
   for (const std::string& profile : runnableProfiles())
     for (bool bf16 : {false, true})
-      for (Shape s : {Shape{48, 8}, Shape{512, 64}, Shape{16, 36}})
+      for (Shape s : {Shape{48, 8}, Shape{512, 64}, Shape{16, 34}, Shape{16, 2}})
         for (bool interleaved : {false, true}) {
           SCOPED_TRACE(profile + " " + flag(bf16) + " " + number(s.rank) + "+" + number(s.dim));
           int64_t bytes = bf16 ? 2 : 4, row = (s.rank + s.dim) * bytes;
@@ -164,7 +164,7 @@ TEST(KvAppend, WritesPagedRows) {
   };
   for (const std::string& profile : runnableProfiles())
     for (bool bf16 : {false, true})
-      for (Shape s : {Shape{2, 64, 64}, Shape{3, 48, 24}, Shape{1, 128, 32}}) {
+      for (Shape s : {Shape{2, 64, 64}, Shape{3, 48, 24}, Shape{1, 128, 34}}) {
         SCOPED_TRACE(profile + " " + flag(bf16) + " " + number(s.headDim));
         int64_t width = s.heads * s.headDim, bytes = bf16 ? 2 : 4, row = 2 * width * bytes;
         int64_t page = 64 * row + 64, ld = 2 * width + 16;
