@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// The table of kernel families, and the choice of how much one workgroup of a projection computes.
+// The tables of kernel families and the choice between them.
 #include "compiler/kernels/Kernels.h"
 
-#include <algorithm>
 #include <map>
 
 #include "compiler/kernels/simd/Emitters.h"
-#include "compiler/kernels/simd/WeightLayout.h"
+#include "compiler/kernels/simt/Emitters.h"
 #include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/StringSwitch.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/Diagnostics.h"
 
@@ -46,6 +47,23 @@ const std::map<llvm::StringRef, Emitter>& table() {
   return emitters;
 }
 
+const std::map<llvm::StringRef, SimtEmitter>& gpuTable() {
+  static const std::map<llvm::StringRef, SimtEmitter> emitters = {
+      {"add", simt::emitAdd},
+      {"combine", simt::emitCombine},
+      {"embed", simt::emitEmbed},
+      {"encode", simt::emitEncode},
+      {"experts", simt::emitExperts},
+      {"kv_append", simt::emitKvAppend},
+      {"latent_append", simt::emitLatentAppend},
+      {"linear", simt::emitLinear},
+      {"norm", simt::emitNorm},
+      {"rope", simt::emitRope},
+      {"swiglu", simt::emitSwiglu},
+  };
+  return emitters;
+}
+
 int64_t countOf(mlir::Operation* op, llvm::StringRef name) {
   auto attr = op->getAttrOfType<mlir::IntegerAttr>(name);
   return attr ? attr.getInt() : 0;
@@ -54,8 +72,9 @@ int64_t countOf(mlir::Operation* op, llvm::StringRef name) {
 }  // namespace
 
 void registerKernelDialects(mlir::DialectRegistry& registry) {
-  registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect, mlir::LLVM::LLVMDialect,
-                  mlir::math::MathDialect, mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
+  registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect, mlir::gpu::GPUDialect,
+                  mlir::LLVM::LLVMDialect, mlir::math::MathDialect, mlir::memref::MemRefDialect,
+                  mlir::NVVM::NVVMDialect, mlir::scf::SCFDialect, mlir::spirv::SPIRVDialect,
                   mlir::vector::VectorDialect>();
 }
 
@@ -72,6 +91,18 @@ mlir::FailureOr<KernelInterface> emitKernel(mlir::ModuleOp into, llvm::StringRef
   if (row == table().end())
     return into.emitError() << "kernel '" << name << "': unknown family '" << family
                             << "', expected one of " << llvm::join(kernelFamilies(), ", ");
+  if (profile.gpu) {
+    auto gpuRow = gpuTable().find(family);
+    if (gpuRow == gpuTable().end())
+      return into.emitError() << "kernel '" << name << "': family '" << family
+                              << "' has no kernel for target '" << profile.name << "' yet";
+    SimtBuilder k(into, name, family, config, profile);
+    bool emitted = mlir::succeeded(gpuRow->second(k));
+    if (!emitted) k.cfg().require(false, "not emitted");
+    mlir::FailureOr<mlir::Operation*> func = k.finish();
+    if (mlir::failed(func)) return failure();
+    return KernelInterface{countOf(*func, "fathom.bindings"), countOf(*func, "fathom.push")};
+  }
   KernelBuilder k(into, name, family, config, profile);
   bool emitted = mlir::succeeded(row->second(k));
   // finish() erases the function when the config was refused; an emitter that fails for another
@@ -80,32 +111,6 @@ mlir::FailureOr<KernelInterface> emitKernel(mlir::ModuleOp into, llvm::StringRef
   mlir::FailureOr<mlir::func::FuncOp> func = k.finish();
   if (mlir::failed(func)) return failure();
   return KernelInterface{countOf(*func, "fathom.bindings"), countOf(*func, "fathom.push")};
-}
-
-int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr config) {
-  auto number = [&](llvm::StringRef name) -> int64_t {
-    auto attr = config.getAs<mlir::IntegerAttr>(name);
-    return attr ? attr.getInt() : 0;
-  };
-  auto word = [&](llvm::StringRef name) -> llvm::StringRef {
-    auto attr = config.getAs<mlir::StringAttr>(name);
-    return attr ? attr.getValue() : llvm::StringRef();
-  };
-  int64_t rows = number("rows"), cols = number("cols");
-  std::optional<Enc> enc = llvm::StringSwitch<std::optional<Enc>>(word("enc"))
-                               .Case("f32", Enc::f32)
-                               .Case("bf16", Enc::bf16)
-                               .Case("q8", Enc::q8)
-                               .Case("q4", Enc::q4)
-                               .Default(std::nullopt);
-  if (rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent || !enc) return 1;
-  WeightLayout layout(*enc, rows, cols);
-  int64_t bytes = layout.tileBytes * (word("epilogue") == "swiglu" ? 2 : 1);
-  // 256 KB are long enough for a stream to get going and stay in the L2 beside the activations. Not
-  // fewer than 32 workgroups while a pair of tiles each allows it.
-  constexpr int64_t kBytes = 256 << 10, kWorkgroups = 32;
-  int64_t tiles = std::min(kBytes / bytes, layout.tiles / kWorkgroups);
-  return std::clamp<int64_t>(tiles / 2 * 2, 2, std::max<int64_t>(2, roundUp(layout.tiles, 2)));
 }
 
 }  // namespace fathom::kernels

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "compiler/target/TargetProfile.h"
+#include "mlir/IR/AffineMap.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectRegistry.h"
@@ -26,11 +27,11 @@ void registerKernelDialects(mlir::DialectRegistry& registry);
 /// Every family that emitKernel knows, sorted.
 std::vector<llvm::StringRef> kernelFamilies();
 
-/// Appends the function @name to `into`: a kernel of `family` for `profile`. Its form is described
-/// in simd/KernelBuilder.h: bindings as flat memrefs in the catalogue's order, push constants and
-/// the grid position as index, marked `fathom.kernel`. An unknown family and a config entry that is
-/// missing, of the wrong kind or out of range are errors at the module's location that name family
-/// and entry; `into` is then unchanged.
+/// Appends a kernel of `family` for `profile` to `into`, named `name` and marked `fathom.kernel`:
+/// for a CPU a func.func (its form: simd/KernelBuilder.h), for a GPU a gpu.module of that name with
+/// a gpu.func (simt/SimtBuilder.h). An unknown family and a config entry that is missing, of the
+/// wrong kind or out of range are errors at the module's location that name family and entry;
+/// `into` is then unchanged.
 mlir::FailureOr<KernelInterface> emitKernel(mlir::ModuleOp into, llvm::StringRef name,
                                             llvm::StringRef family, mlir::DictionaryAttr config,
                                             const TargetProfile& profile);
@@ -40,6 +41,18 @@ mlir::FailureOr<KernelInterface> emitKernel(mlir::ModuleOp into, llvm::StringRef
 /// Needs the entries rows, cols, enc and (for swiglu's second weight) epilogue; answers 1 without
 /// them.
 int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr config);
+
+/// Sets the entries by which a target cuts the work of `family`: `panel_tiles` of projections and,
+/// on a GPU, their `form`, "many" for entry points of many tokens and "few" for the others.
+void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyTokens,
+                mlir::MLIRContext* context, mlir::NamedAttrList& config);
+
+/// The grid (x, y, z) of a dispatch of `family`, each a map over (T, B, P, R) whose results are the
+/// arguments of a minimum. `rows` are the rows that the dispatch works on (T, R, or pairs of T and
+/// slots), `sequences` is B. Entries of `config` that are missing count as 1.
+llvm::SmallVector<mlir::AffineMap> kernelGrid(const TargetProfile& profile, llvm::StringRef family,
+                                              mlir::DictionaryAttr config, mlir::AffineExpr rows,
+                                              mlir::AffineExpr sequences);
 
 }  // namespace fathom::kernels
 

@@ -2,6 +2,7 @@
 // Buffers, records, weights and dispatches of one entry point, and the walk over its ops.
 #include "compiler/lower/EntryLowering.h"
 
+#include "compiler/kernels/Kernels.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -93,11 +94,6 @@ AffineMap EntryLowering::map(ArrayRef<AffineExpr> exprs) {
   return AffineMap::get(0, 4, exprs, builder.getContext());
 }
 
-SmallVector<AffineMap> EntryLowering::grid(AffineExpr x, AffineExpr y, AffineExpr z) {
-  const AffineExpr one = constant(1);
-  return {map({x}), map({y ? y : one}), map({z ? z : one})};
-}
-
 Value EntryLowering::newBuffer(StringRef name, AffineExpr bytes, schedule::BufferKind kind) {
   return schedule::BufferOp::create(builder, function.getLoc(), builder.getStringAttr(name),
                                     schedule::BufferKindAttr::get(builder.getContext(), kind),
@@ -131,7 +127,7 @@ void EntryLowering::encode(const Rows& from, const Records& to, Activation form,
   config.set("act_stride", builder.getI64IntegerAttr(to.stride));
   config.set("act_batch_stride", builder.getI64IntegerAttr(to.batchStride));
   launch("encode", config,
-         {{from.buffer, to.buffer}, grid(from.count, constant(from.groups)), {}, label.str()});
+         {{from.buffer, to.buffer}, from.count, {}, label.str()});
 }
 
 FailureOr<Records> EntryLowering::recordsOf(Value value, int64_t groups, int64_t width,
@@ -216,8 +212,18 @@ std::string EntryLowering::label(Operation* op, StringRef part) {
   return part.str();
 }
 
+void EntryLowering::foldOffset(Config& config, StringRef name, Arg& arg, int64_t elementBytes) {
+  const int64_t rest = arg.offset % program.profile.bindingAlignment();
+  if (rest == 0) return;
+  arg.offset -= rest;
+  config.set(name, builder.getI64IntegerAttr(rest / elementBytes));
+}
+
 void EntryLowering::launch(StringRef family, Config config, Launch launch) {
   MLIRContext* context = builder.getContext();
+  kernels::tuneConfig(program.profile, family, isPrefill(), context, config);
+  const SmallVector<AffineMap> grid = kernels::kernelGrid(
+      program.profile, family, config.getDictionary(context), launch.rows, B());
   SmallVector<Value> buffers;
   SmallVector<int64_t> offsets;
   for (const Arg& arg : launch.args) {
@@ -229,7 +235,7 @@ void EntryLowering::launch(StringRef family, Config config, Launch launch) {
   const FlatSymbolRefAttr kernel = program.kernel(family, config.getDictionary(context),
                                                   buffers.size(), push.size());
   separate(buffers, launch.outputs);
-  schedule::DispatchOp::create(builder, function.getLoc(), kernel, builder.getAffineMapArrayAttr(launch.grid),
+  schedule::DispatchOp::create(builder, function.getLoc(), kernel, builder.getAffineMapArrayAttr(grid),
                                buffers, builder.getDenseI64ArrayAttr(offsets),
                                builder.getAffineMapArrayAttr(push), builder.getStringAttr(launch.label));
 }

@@ -52,7 +52,7 @@ struct Arg {
 /// What a dispatch is made of besides its kernel.
 struct Launch {
   llvm::SmallVector<Arg> args;
-  llvm::SmallVector<mlir::AffineMap> grid;  // three
+  mlir::AffineExpr rows;  // that it works on; the kernel library makes the grid of them
   llvm::SmallVector<mlir::AffineExpr> push;
   std::string label;
   unsigned outputs = 1;  // how many of the last args are written
@@ -89,6 +89,9 @@ class EntryLowering {
 
   // Pieces shared by several ops.
   void launch(mlir::StringRef family, Config config, Launch launch);
+  /// Takes what the target cannot bind off the offset of `arg`, whose elements have `elementBytes`,
+  /// and gives it to the kernel as the entry `name`, in elements.
+  void foldOffset(Config& config, mlir::StringRef name, Arg& arg, int64_t elementBytes);
   mlir::FailureOr<Rows> rowsOf(mlir::Value value, mlir::Operation* user);
   mlir::FailureOr<mlir::Value> weight(mlir::Value encoded, mlir::Operation* user);
   /// The weight of a matrix product with its encoding; `config` gets rows, cols, enc and act.
@@ -127,7 +130,7 @@ class EntryLowering {
   /// The split form of attention: `family` writes partial sums, attention_combine merges them.
   mlir::LogicalResult launchSplit(mlir::Operation* op, mlir::StringRef family, Config config,
                                   mlir::SmallVector<Arg> args, int64_t heads, int64_t width,
-                                  int64_t panels, mlir::Value result);
+                                  mlir::Value result);
   /// A barrier before a dispatch that conflicts with one since the last barrier.
   void separate(llvm::ArrayRef<mlir::Value> buffers, unsigned outputs);
   bool isLastUse(mlir::Value value, mlir::Operation* user);
@@ -143,7 +146,6 @@ class EntryLowering {
   mlir::AffineExpr constant(int64_t v) { return builder.getAffineConstantExpr(v); }
   /// The minimum of `exprs`, as a map.
   mlir::AffineMap map(llvm::ArrayRef<mlir::AffineExpr> exprs);
-  llvm::SmallVector<mlir::AffineMap> grid(mlir::AffineExpr x, mlir::AffineExpr y = {}, mlir::AffineExpr z = {});
 
   ProgramLowering& program;
   mlir::func::FuncOp function;

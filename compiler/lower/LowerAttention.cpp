@@ -30,7 +30,7 @@ bool EntryLowering::isRotatedByAppend(graph::RopeOp op) {
 LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
   Config config;
   const Arg layerCache = cacheOf(op.getLayer(), config);
-  Launch launched{{}, grid(T()), {P()}, label(op, "cache_append")};
+  Launch launched{{}, T(), {P()}, label(op, "cache_append")};
   if (op.getRows().size() == 1) {
     auto compress = op.getRows()[0].getDefiningOp<graph::LatentCompressOp>();
     if (!compress) return op.emitOpError("cannot be lowered: expected a row of graph.latent_compress");
@@ -66,12 +66,11 @@ LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
 
 LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config config,
                                          SmallVector<Arg> args, int64_t heads, int64_t width,
-                                         int64_t panels, Value result) {
+                                         Value result) {
   const Value partial = newBuffer("partial", T() * (4 * kSplits * heads * (width + 16)));
   config.set("splits", builder.getI64IntegerAttr(kSplits));
   args.push_back(partial);
-  launch(family, config,
-         {std::move(args), grid(constant(kSplits), T(), constant(panels)), {P()}, label(op, "attention")});
+  launch(family, config, {std::move(args), T(), {P()}, label(op, "attention")});
   const Rows out = newRows("attention", T(), heads * width);
   rows[result] = out;
   Config combine;
@@ -80,7 +79,7 @@ LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config
   combine.set("splits", builder.getI64IntegerAttr(kSplits));
   combine.set("out_ld", builder.getI64IntegerAttr(out.ld));
   launch("attention_combine", combine,
-         {{partial, out.buffer}, grid(T(), constant(heads)), {}, label(op, "attention_combine")});
+         {{partial, out.buffer}, T(), {}, label(op, "attention_combine")});
   return success();
 }
 
@@ -100,7 +99,7 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
   config.set("q_offset", builder.getI64IntegerAttr(q->offset + op.getNope()));
   return launchSplit(op, "latent_attention", config,
                      {latent->buffer, q->buffer, positions, sequence, pageTable, layerCache},
-                     op.getHeads(), op.getRank(), (op.getHeads() + 15) / 16, op.getResult());
+                     op.getHeads(), op.getRank(), op.getResult());
 }
 
 LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
@@ -126,7 +125,7 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
   rows[op.getResult()] = out;
   launch("latent_attention_expanded", config,
          {{q->buffer, *uk, *uv, sequence, positions, pageTable, contextLength, layerCache, out.buffer},
-          grid(constant(op.getHeads()), B()),
+          T(),
           {T(), P()},
           label(op, "attention")});
   return success();
@@ -147,13 +146,13 @@ LogicalResult EntryLowering::lower(graph::AttentionOp op) {
   if (!isPrefill())
     return launchSplit(op, "attention", config,
                        {q->buffer, positions, sequence, pageTable, layerCache}, op.getHeads(),
-                       op.getHeadDim(), op.getKvHeads(), op.getResult());
+                       op.getHeadDim(), op.getResult());
   const Rows out = newRows("attention", T(), op.getHeads() * op.getHeadDim());
   rows[op.getResult()] = out;
   config.set("grid_heads", builder.getI64IntegerAttr(op.getKvHeads()));
   launch("attention_prefill", config,
          {{q->buffer, sequence, positions, pageTable, contextLength, layerCache, out.buffer},
-          grid(constant(op.getKvHeads()), B()),
+          T(),
           {T(), P()},
           label(op, "attention")});
   return success();

@@ -20,7 +20,7 @@ LogicalResult EntryLowering::lower(graph::EmbedOp op) {
   config.set("out_ld", builder.getI64IntegerAttr(ld(hidden)));
   const Rows out = newRows("embed", T(), hidden);
   rows[op.getResult()] = out;
-  launch("embed", config, {{tokens, *table, out.buffer}, grid(T()), {}, label(op, "embed")});
+  launch("embed", config, {{tokens, *table, out.buffer}, T(), {}, label(op, "embed")});
   return success();
 }
 
@@ -48,8 +48,8 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
   if (failed(x)) return failure();
 
   const int64_t width = batch * n;
-  Launch launched{{x->buffer, *w}, {}, {T()}, label(op, "linear")};
-  launched.args[0].offset = x->offset;
+  Launch launched{{{x->buffer, x->offset}, *w}, T(), {T()}, label(op, "linear")};
+  foldOffset(config, "act_offset", launched.args[0], 1);
   Rows out;
   if (Value bias = op.getBias()) {
     auto value = weight(bias, op);
@@ -69,7 +69,6 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
   rows[op.getResult()] = out;
   setProjection(config, op.getResidual() ? "residual" : "store", batch, *x, out.ld,
                 static_cast<bool>(op.getBias()));
-  launched.grid = grid(constant(program.panels(config, n)), constant(batch));
   launch("linear", config, std::move(launched));
   return success();
 }
@@ -87,9 +86,10 @@ LogicalResult EntryLowering::lower(graph::LinearSwigluOp op) {
   rows[op.getResult()] = out;
   setProjection(config, "swiglu", 1, *x, out.ld);
   Launch launched{{{x->buffer, x->offset}, *gate, *up, out.buffer},
-                  grid(constant(program.panels(config, type.getDimSize(0)))),
+                  T(),
                   {T()},
                   label(op, "linear_swiglu")};
+  foldOffset(config, "act_offset", launched.args[0], 1);
   launch("linear", config, std::move(launched));
   return success();
 }
@@ -113,7 +113,7 @@ LogicalResult EntryLowering::normalise(Operation* op, Value result, const Rows& 
   config.set("in_offset", builder.getI64IntegerAttr(x.offset));
   config.set("rows_per_token", builder.getI64IntegerAttr(groups));
   config.set("gather", builder.getBoolAttr(static_cast<bool>(gather)));
-  Launch launched{{x.buffer, gamma}, grid(count, constant(groups)), {}, label(op, "norm")};
+  Launch launched{{x.buffer, gamma}, count, {}, label(op, "norm")};
   if (gather) launched.args.push_back(gather);
   // One form of records at most comes out of the kernel; a second one is encoded from the rows.
   const Activation form = wanted.i8 ? Activation::kI8 : Activation::kBf16;
@@ -162,7 +162,7 @@ LogicalResult EntryLowering::lower(graph::RopeOp op) {
     config.set((side + "_head_ld").str(), builder.getI64IntegerAttr(op.getHeadDim()));
     config.set((side + "_offset").str(), builder.getI64IntegerAttr(x->offset + op.getOffset()));
   }
-  launch("rope", config, {{x->buffer, positions, *table, x->buffer}, grid(T()), {}, label(op, "rope")});
+  launch("rope", config, {{x->buffer, positions, *table, x->buffer}, T(), {}, label(op, "rope")});
   return success();
 }
 
@@ -176,9 +176,11 @@ LogicalResult EntryLowering::lower(graph::SwigluOp op) {
   config.set("gate_ld", builder.getI64IntegerAttr(gate->ld));
   config.set("up_ld", builder.getI64IntegerAttr(up->ld));
   config.set("out_ld", builder.getI64IntegerAttr(out.ld));
-  launch("swiglu", config,
-         {{{gate->buffer, 4 * gate->offset}, {up->buffer, 4 * up->offset}, out.buffer},
-          grid(out.count), {}, label(op, "swiglu")});
+  Launch launched{{{gate->buffer, 4 * gate->offset}, {up->buffer, 4 * up->offset}, out.buffer},
+                  out.count, {}, label(op, "swiglu")};
+  foldOffset(config, "gate_offset", launched.args[0], 4);
+  foldOffset(config, "up_offset", launched.args[1], 4);
+  launch("swiglu", config, std::move(launched));
   return success();
 }
 
@@ -192,7 +194,7 @@ LogicalResult EntryLowering::lower(arith::AddFOp op) {
   Config config;
   config.set("n", builder.getI64IntegerAttr(out.width));
   config.set("ld", builder.getI64IntegerAttr(out.ld));
-  launch("add", config, {{a->buffer, b->buffer, out.buffer}, grid(out.count), {}, label(op, "add")});
+  launch("add", config, {{a->buffer, b->buffer, out.buffer}, out.count, {}, label(op, "add")});
   return success();
 }
 
@@ -214,9 +216,10 @@ LogicalResult EntryLowering::lower(graph::LogitsOp op) {
   setProjection(config, "store", 1, *normed, ld(vocab));
   output = newBuffer("logits", R() * (4 * ld(vocab)), schedule::BufferKind::Output);
   Launch launched{{{normed->buffer, normed->offset}, *head, output},
-                  grid(constant(program.panels(config, vocab))),
+                  R(),
                   {R()},
                   label(op, "logits")};
+  foldOffset(config, "act_offset", launched.args[0], 1);
   launch("linear", config, std::move(launched));
   return success();
 }

@@ -10,7 +10,7 @@ LogicalResult EntryLowering::lower(graph::MoeRouteOp op) {
   auto logits = rowsOf(op.getLogits(), op);
   if (failed(logits)) return failure();
   const int64_t topK = op.getTopK(), experts = logits->width;
-  Launch launched{{{logits->buffer, 4 * logits->offset}}, grid(T()), {}, label(op, "route")};
+  Launch launched{{{logits->buffer, 4 * logits->offset}}, T(), {}, label(op, "route")};
   if (Value bias = op.getBias()) {
     auto value = weight(bias, op);
     if (failed(value)) return failure();
@@ -31,6 +31,7 @@ LogicalResult EntryLowering::lower(graph::MoeRouteOp op) {
   config.set("scale", builder.getF64FloatAttr(op.getScale()));
   config.set("norm_eps", builder.getF64FloatAttr(op.getNormEps()));
   config.set("in_ld", builder.getI64IntegerAttr(logits->ld));
+  foldOffset(config, "in_offset", launched.args[0], 4);
   launch("route", config, std::move(launched));
   routes[op.getIndex()] = index;
   routes[op.getWeight()] = share;
@@ -50,7 +51,7 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
   Config planConfig;
   planConfig.set("experts", builder.getI64IntegerAttr(experts));
   planConfig.set("top_k", builder.getI64IntegerAttr(topK));
-  launch("route_plan", planConfig, {{index, plan}, grid(constant(1)), {T()}, label(op, "route_plan")});
+  launch("route_plan", planConfig, {{index, plan}, T(), {T()}, label(op, "route_plan")});
 
   // One projection over the grouped rows. Inactive experts cost nothing: y counts the active ones.
   auto project = [&](StringRef part, Config config, const Records& act, SmallVector<Value> weights,
@@ -62,11 +63,10 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
     config.set("gather", builder.getBoolAttr(gather));
     config.set("act_stride", builder.getI64IntegerAttr(act.stride));
     config.set("out_ld", builder.getI64IntegerAttr(out.ld));
-    Launch launched{{{act.buffer, act.offset}}, {}, {T()}, label(op, part)};
+    Launch launched{{{act.buffer, act.offset}}, T(), {T()}, label(op, part)};
+    foldOffset(config, "act_offset", launched.args[0], 1);
     launched.args.append(weights.begin(), weights.end());
     launched.args.append({plan, out.buffer});
-    launched.grid = {map({constant(program.panels(config, n))}), map({constant(experts), pairs}),
-                     map({constant(1)})};
     launch("experts", config, std::move(launched));
     return out;
   };
@@ -96,7 +96,7 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
   config.set("ld", builder.getI64IntegerAttr(y.ld));
   config.set("top_k", builder.getI64IntegerAttr(topK));
   config.set("shared", builder.getBoolAttr(addends.size() == 2));
-  Launch launched{{y.buffer, share}, grid(T()), {}, label(op, "experts_combine")};
+  Launch launched{{y.buffer, share}, T(), {}, label(op, "experts_combine")};
   for (Value addend : addends) {
     auto value = rowsOf(addend, op);
     if (failed(value)) return failure();

@@ -2,7 +2,6 @@
 // Weights and kernels of a program: one per distinct expression or configuration.
 #include "compiler/lower/ProgramLowering.h"
 
-#include "compiler/kernels/Kernels.h"
 #include "compiler/lower/EntryLowering.h"
 #include "llvm/Support/raw_ostream.h"
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -105,13 +104,6 @@ FlatSymbolRefAttr ProgramLowering::kernel(StringRef family, DictionaryAttr confi
 Block::iterator ProgramLowering::kernelEnd() {
   Block& body = program.getBody().front();
   return llvm::find_if(body, [](Operation& op) { return !isa<schedule::KernelOp>(op); });
-}
-
-int64_t ProgramLowering::panels(NamedAttrList& config, int64_t rows) {
-  MLIRContext* context = program.getContext();
-  const int64_t tiles = kernels::linearPanelTiles(profile, config.getDictionary(context));
-  config.set("panel_tiles", IntegerAttr::get(IntegerType::get(context, 64), tiles));
-  return ((rows + 15) / 16 + tiles - 1) / tiles;
 }
 
 Activation ProgramLowering::activationFor(graph::Encoding encoding) const {

@@ -45,8 +45,6 @@ class ProgramLowering {
   /// The kernel of this family and config; made on first use, named after both.
   mlir::FlatSymbolRefAttr kernel(mlir::StringRef family, mlir::DictionaryAttr config, unsigned bindings,
                                  unsigned push);
-  /// Workgroups that the rows of a projection of this config are cut into; sets `panel_tiles`.
-  int64_t panels(mlir::NamedAttrList& config, int64_t rows);
   /// The form of the activations of a product with weights of this encoding on this target.
   Activation activationFor(graph::Encoding encoding) const;
 

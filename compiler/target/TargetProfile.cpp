@@ -40,12 +40,91 @@ llvm::Error readRate(const llvm::json::Object& object, llvm::StringRef where, ll
   return llvm::Error::success();
 }
 
+llvm::Error readInteger(const llvm::json::Object& object, llvm::StringRef where,
+                        llvm::StringRef field, int64_t lo, int64_t hi, int64_t& out) {
+  const llvm::json::Value* value = object.get(field);
+  if (!value) return llvm::Error::success();
+  std::optional<int64_t> number = value->getAsInteger();
+  if (!number || *number < lo || *number > hi)
+    return fieldError(where, field,
+                      "an integer in [" + llvm::Twine(lo) + ", " + llvm::Twine(hi) + "]");
+  out = *number;
+  return llvm::Error::success();
+}
+
+llvm::Error readBool(const llvm::json::Object& object, llvm::StringRef where, llvm::StringRef field,
+                     bool& out) {
+  const llvm::json::Value* value = object.get(field);
+  if (!value) return llvm::Error::success();
+  std::optional<bool> flag = value->getAsBoolean();
+  if (!flag) return fieldError(where, field, "true or false");
+  out = *flag;
+  return llvm::Error::success();
+}
+
 llvm::Error refuseUnknown(const llvm::json::Object& object, llvm::StringRef where,
                           llvm::ArrayRef<llvm::StringRef> known) {
   for (const auto& member : object)
     if (!llvm::is_contained(known, llvm::StringRef(member.first)))
       return llvm::createStringError(where + ": " + llvm::StringRef(member.first) +
                                      ": unknown field, expected one of " + llvm::join(known, ", "));
+  return llvm::Error::success();
+}
+
+// The fields of a gpu object, in the order they are written.
+struct GpuField {
+  llvm::StringRef name;
+  int64_t GpuProfile::*integer = nullptr;
+  bool GpuProfile::*flag = nullptr;
+  int64_t lo = 0, hi = 0;
+};
+const GpuField kGpuFields[] = {
+    {"subgroup_size", &GpuProfile::subgroupSize, nullptr, 0, 128},
+    {"workgroup_size", &GpuProfile::workgroupSize, nullptr, 32, 1024},
+    {"shared_bytes", &GpuProfile::sharedBytes, nullptr, 16384, 1 << 20},
+    {"max_buffer_range", &GpuProfile::maxBufferRange, nullptr, 1 << 27, int64_t{1} << 40},
+    {"native_f16", nullptr, &GpuProfile::nativeF16},
+    {"native_i8", nullptr, &GpuProfile::nativeI8},
+    {"native_i16", nullptr, &GpuProfile::nativeI16},
+    {"dot8", nullptr, &GpuProfile::dot8},
+    {"async_copy", nullptr, &GpuProfile::asyncCopy},
+    {"rows_per_lane", &GpuProfile::rowsPerLane, nullptr, 4, 16},
+    {"tokens_per_lane", &GpuProfile::tokensPerLane, nullptr, 1, 32},
+    {"load_width", &GpuProfile::loadWidth, nullptr, 4, 16},
+};
+
+llvm::json::Object writeGpu(const GpuProfile& gpu) {
+  llvm::json::Object object{{"isa", gpu.isa}, {"mma", gpu.mma}};
+  for (const GpuField& field : kGpuFields) {
+    if (field.integer)
+      object[field.name] = gpu.*field.integer;
+    else
+      object[field.name] = gpu.*field.flag;
+  }
+  return object;
+}
+
+llvm::Error readGpu(const llvm::json::Object& object, llvm::StringRef where, GpuProfile& out) {
+  llvm::SmallVector<llvm::StringRef> known = {"isa", "mma"};
+  for (const GpuField& field : kGpuFields) known.push_back(field.name);
+  if (llvm::Error error = refuseUnknown(object, where, known)) return error;
+  if (llvm::Error error = readString(object, where, "isa", true, out.isa)) return error;
+  if (llvm::Error error = readString(object, where, "mma", false, out.mma)) return error;
+  for (const GpuField& field : kGpuFields)
+    if (llvm::Error error = field.integer ? readInteger(object, where, field.name, field.lo,
+                                                        field.hi, out.*field.integer)
+                                          : readBool(object, where, field.name, out.*field.flag))
+      return error;
+  if (out.isa != "spirv" && out.isa != "nvvm") return fieldError(where, "isa", "'spirv' or 'nvvm'");
+  if (!llvm::is_contained({"none", "mma_sync", "coop"}, out.mma))
+    return fieldError(where, "mma", "'none', 'mma_sync' or 'coop'");
+  auto powerOfTwo = [](int64_t n) { return (n & (n - 1)) == 0; };
+  if (!powerOfTwo(out.workgroupSize)) return fieldError(where, "workgroup_size", "a power of two");
+  if (!powerOfTwo(out.subgroupSize))
+    return fieldError(where, "subgroup_size", "0 or a power of two");
+  if (out.rowsPerLane != 4 && out.rowsPerLane != 16)
+    return fieldError(where, "rows_per_lane", "4 or 16");
+  if (!powerOfTwo(out.loadWidth)) return fieldError(where, "load_width", "4, 8 or 16");
   return llvm::Error::success();
 }
 
@@ -80,6 +159,7 @@ llvm::json::Value TargetProfile::toJson() const {
                             {"tune", tune},
                             {"features", features},
                             {"prefetch_bytes", prefetchBytes}};
+  if (gpu) object["gpu"] = writeGpu(*gpu);
   if (measured)
     object["measured"] = llvm::json::Object{{"read_gbps", measured->readGBps},
                                             {"int8_gops", measured->int8Gops},
@@ -92,9 +172,9 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
                                                       llvm::StringRef where) {
   const llvm::json::Object* object = json.getAsObject();
   if (!object) return llvm::createStringError(where + ": expected an object");
-  if (llvm::Error error = refuseUnknown(
-          *object, where,
-          {"name", "driver", "triple", "cpu", "tune", "features", "prefetch_bytes", "measured"}))
+  if (llvm::Error error = refuseUnknown(*object, where,
+                                        {"name", "driver", "triple", "cpu", "tune", "features",
+                                         "prefetch_bytes", "gpu", "measured"}))
     return error;
 
   TargetProfile profile;
@@ -117,11 +197,14 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
   }
   profile.setFeatures(std::move(names));
 
-  if (const llvm::json::Value* value = object->get("prefetch_bytes")) {
-    std::optional<int64_t> bytes = value->getAsInteger();
-    if (!bytes || *bytes < 0 || *bytes > (1 << 20))
-      return fieldError(where, "prefetch_bytes", "an integer in [0, 1048576]");
-    profile.prefetchBytes = *bytes;
+  if (llvm::Error error =
+          readInteger(*object, where, "prefetch_bytes", 0, 1 << 20, profile.prefetchBytes))
+    return error;
+  if (const llvm::json::Value* value = object->get("gpu")) {
+    const llvm::json::Object* gpu = value->getAsObject();
+    if (!gpu) return fieldError(where, "gpu", "an object");
+    if (llvm::Error error = readGpu(*gpu, (where + ": gpu").str(), profile.gpu.emplace()))
+      return error;
   }
   if (const llvm::json::Value* value = object->get("measured")) {
     const llvm::json::Object* rates = value->getAsObject();

@@ -23,6 +23,33 @@ struct MeasuredRates {
   double f32Gflops = 0;   // float32 multiply-adds
 };
 
+/// What a GPU can do beside float32 and 32-bit integers, and how kernels cut their work for it.
+struct GpuProfile {
+  /// Which operations of its own the code may contain: "spirv" (SPIR-V 1.6 for Vulkan 1.3) or
+  /// "nvvm".
+  std::string isa;
+
+  int64_t subgroupSize = 0;     // lanes that run together; 0: any, kernels must not depend on it
+  int64_t workgroupSize = 64;   // lanes of a workgroup, a power of two of at least 32
+  int64_t sharedBytes = 16384;  // workgroup memory that a kernel may use
+  int64_t maxBufferRange = 1 << 27;  // bytes that a kernel's binding may span
+
+  bool nativeF16 = false;    // arithmetic and storage of float16
+  bool nativeI8 = false;     // 8-bit integers, in storage as well
+  bool nativeI16 = false;    // 16-bit integers, in storage as well
+  bool dot8 = false;         // products of four packed 8-bit integers, summed to 32 bits
+  std::string mma = "none";  // matrix units: "none", "mma_sync" or "coop"
+  bool asyncCopy = false;    // copies from memory to workgroup memory beside the arithmetic
+
+  int64_t rowsPerLane = 4;    // outputs of a projection that a lane computes: 4 or 16
+  int64_t tokensPerLane = 8;  // tokens of a matrix product with many tokens that a lane computes
+  int64_t loadWidth = 16;     // bytes of the widest load worth making: 4, 8 or 16
+
+  /// Offsets of bindings are multiples of this. The runtime's transient buffers and tensors begin
+  /// at multiples of it.
+  static constexpr int64_t kBindingAlignment = 256;
+};
+
 /// A target by name. Passes decide by the capabilities below and never by the name.
 struct TargetProfile {
   std::string name;    // "cpu:x86-64-v4"
@@ -51,16 +78,24 @@ struct TargetProfile {
   /// (Sapphire Rapids: a third slower).
   int64_t prefetchBytes = 0;
 
+  /// There for a GPU.
+  std::optional<GpuProfile> gpu;
+
   std::optional<MeasuredRates> measured;
+
+  /// What the byte offset of a dispatch's binding must be a multiple of; the rest of an offset goes
+  /// into the kernel's configuration. 1: any offset may be bound.
+  int64_t bindingAlignment() const { return gpu ? GpuProfile::kBindingAlignment : 1; }
 
   /// Replaces `features` (sorted, unique) and every capability that follows from it.
   void setFeatures(std::vector<std::string> names);
 
   /// The activation form (encodings.md) that a weight encoding is multiplied with here:
-  /// f32 -> f32; bf16 -> bf16 where the dot product exists, else f32; q8, q4 -> i8.
+  /// f32 -> f32; bf16 -> bf16 where the dot product exists, else f32; q8, q4 -> i8 (whose products
+  /// are made by shifts where there is no dot product).
   llvm::StringRef activationFor(llvm::StringRef encoding) const;
 
-  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, measured?.
+  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, gpu?, measured?.
   llvm::json::Value toJson() const;
 
   /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of

@@ -9,20 +9,6 @@ using namespace mlir;
 
 namespace fathom::kernels {
 
-Cache Cache::read(Config& cfg, int64_t elements) {
-  Cache c;
-  c.bf16 = cfg.oneOf("kv", {"f32", "bf16"}) == 1;
-  c.pageTokens = cfg.in("page_tokens", 16, 256, 16);
-  c.rowBytes = elements * c.elemBytes();
-  c.layerBytes = cfg.in("layer_bytes", 0, kMaxStride, c.elemBytes());
-  c.pageBytes = cfg.in("page_bytes", 0, kMaxStride, c.elemBytes());
-  cfg.require(cfg.failed() || c.layerBytes + c.pageTokens * c.rowBytes <= c.pageBytes,
-              "page_bytes " + Twine(c.pageBytes) + " is less than layer_bytes " +
-                  Twine(c.layerBytes) + " plus " + Twine(c.pageTokens) + " rows of " +
-                  Twine(c.rowBytes) + " bytes");
-  return c;
-}
-
 Val Cache::pageAt(KernelBuilder& k, Buf table, Val base, Val page) const {
   return toIndex(k.load(table, base + page)) * pageBytes + layerBytes;
 }

@@ -3,23 +3,21 @@
 #ifndef FATHOM_COMPILER_KERNELS_SIMD_CACHE_H_
 #define FATHOM_COMPILER_KERNELS_SIMD_CACHE_H_
 
+#include "compiler/kernels/CacheLayout.h"
 #include "compiler/kernels/simd/KernelBuilder.h"
 
 namespace fathom::kernels {
 
-/// One layer's part of the pages: row `slot` of page `id` lies at
-/// id pageBytes + layerBytes + slot rowBytes.
-struct Cache {
-  bool bf16 = false;
-  int64_t pageTokens = 64;
-  int64_t pageBytes = 0;
-  int64_t layerBytes = 0;
-  int64_t rowBytes = 0;  // row elements times the element's size; rows follow each other
+/// The cache's addresses and elements as values.
+struct Cache : CacheLayout {
+  Cache() = default;
+  explicit Cache(const CacheLayout& layout) : CacheLayout(layout) {}
 
-  /// Reads `kv`, `page_tokens`, `page_bytes` and `layer_bytes` for rows of `elements`.
-  static Cache read(Config& cfg, int64_t elements);
+  /// Reads the config for rows of `elements`.
+  static Cache read(Config& cfg, int64_t elements) {
+    return Cache(CacheLayout::read(cfg, elements));
+  }
 
-  int64_t elemBytes() const { return bf16 ? 2 : 4; }
   mlir::Type elem(KernelBuilder& k) const { return bf16 ? k.i16() : k.f32(); }
 
   /// Byte address of the layer's rows in page number `page` of a sequence whose page ids begin at

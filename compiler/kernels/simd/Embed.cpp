@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The `embed` kernel: one row of a tile16 matrix per token, decoded to float32.
+#include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/Emitters.h"
-#include "compiler/kernels/simd/WeightLayout.h"
 
 namespace fathom::kernels {
 namespace {

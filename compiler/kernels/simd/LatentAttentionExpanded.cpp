@@ -3,7 +3,7 @@
 // of a page are expanded from the latent rows by w_uk and w_uv, once per block of queries.
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/QueryBlock.h"
-#include "compiler/kernels/simd/WeightLayout.h"
+#include "compiler/kernels/WeightLayout.h"
 
 using namespace mlir;
 

@@ -51,7 +51,7 @@ class GroupSum {
                         {slice(a, lanes * which, lanes), slice(b, lanes * which, lanes)});
   }
 
-  KernelBuilder& k_;
+  ValueBuilder& k_;
   Enc enc_;
   Val bias_, sum_;
   bool in16Bits_, flipped_;

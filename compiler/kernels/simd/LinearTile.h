@@ -3,8 +3,8 @@
 #ifndef FATHOM_COMPILER_KERNELS_SIMD_LINEARTILE_H
 #define FATHOM_COMPILER_KERNELS_SIMD_LINEARTILE_H
 
+#include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/KernelBuilder.h"
-#include "compiler/kernels/simd/WeightLayout.h"
 
 namespace fathom::kernels {
 

@@ -8,9 +8,11 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "compiler/kernels/Kernels.h"
 #include "compiler/target/Target.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
 #include "mlir/AsmParser/AsmParser.h"
@@ -77,7 +79,7 @@ std::string compileBytes(const TargetProfile& profile, const std::vector<KernelS
 }
 
 TargetProfile profileNamed(const std::string& name) {
-  llvm::Expected<TargetProfile> profile = parseTarget(registry(), name);
+  llvm::Expected<TargetProfile> profile = parseTarget(registry(), name.substr(0, name.find('+')));
   if (!profile) {
     ADD_FAILURE() << llvm::toString(profile.takeError());
     return {};
@@ -120,15 +122,34 @@ size_t GuardedMemory::sizeAt(const void* data) {
   return found == guarded().end() ? 0 : found->second;
 }
 
+// The specs as the lowering would configure them for a GPU.
+static std::vector<KernelSpec> tuned(const TargetProfile& profile, std::vector<KernelSpec> specs,
+                                     bool manyTokens) {
+  for (KernelSpec& spec : specs) {
+    mlir::NamedAttrList config(parseConfig(spec.config));
+    kernels::tuneConfig(profile, spec.family, manyTokens, &context(), config);
+    std::string text;
+    llvm::raw_string_ostream(text) << config.getDictionary(&context());
+    spec.config = text.substr(1, text.size() - 2);
+  }
+  return specs;
+}
+
 std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
                                                 const std::vector<KernelSpec>& specs,
-                                                unsigned threads) {
+                                                unsigned threads, bool manyTokens) {
   std::unique_ptr<KernelImage> image(new KernelImage);
   std::vector<char>& code = image->bytes_;
-  std::string errors = compileBytes(profile, specs, code, threads);
+  image->profile_ = profile;
+  image->specs_ = profile.gpu ? tuned(profile, specs, manyTokens) : specs;
+  std::string errors = compileBytes(profile, image->specs_, code, threads);
   if (!errors.empty()) {
     ADD_FAILURE() << errors;
     return nullptr;
+  }
+  if (profile.gpu) {
+    image->gpu_ = std::make_unique<GpuImage>(profile.driver, code);
+    return image;
   }
   image->emulated_ = llvm::Triple(profile.triple).isAArch64() &&
                      !llvm::Triple(llvm::sys::getProcessTriple()).isAArch64();
@@ -169,8 +190,36 @@ fathom_cpu_kernel KernelImage::code(const fathom_cpu_entry& entry) {
                                              static_cast<intptr_t>(entry.code));
 }
 
+// The grid of a GPU for the rows and sequences that the CPU's grid x, y, z covers.
+static std::array<uint32_t, 3> gpuGrid(const TargetProfile& profile, const KernelSpec& spec,
+                                       uint32_t x, uint32_t y, const std::vector<int64_t>& push) {
+  static const std::set<std::string> pushed = {"linear", "experts", "route_plan",
+                                               "latent_attention_expanded", "attention_prefill"};
+  bool split = spec.family == "attention" || spec.family == "latent_attention";
+  int64_t rows = pushed.count(spec.family) ? push[0] : split ? y : x;
+  auto constant = [](int64_t v) { return mlir::getAffineConstantExpr(v, &context()); };
+  std::array<uint32_t, 3> grid{};
+  auto maps = kernels::kernelGrid(profile, spec.family, parseConfig(spec.config), constant(rows),
+                                  constant(y));
+  for (size_t i = 0; i < 3; ++i) {
+    int64_t least = INT64_MAX;
+    for (mlir::AffineExpr extent : maps[i].getResults())
+      least = std::min(least, llvm::cast<mlir::AffineConstantExpr>(extent).getValue());
+    grid[i] = static_cast<uint32_t>(least);
+  }
+  return grid;
+}
+
 void KernelImage::run(const std::string& name, uint32_t x, uint32_t y, uint32_t z,
                       const std::vector<void*>& bindings, const std::vector<int64_t>& push) const {
+  if (gpu_) {
+    auto spec = llvm::find_if(specs_, [&](const KernelSpec& s) { return s.name == name; });
+    ASSERT_TRUE(spec != specs_.end()) << name;
+    std::vector<HostMemory> memory;
+    for (void* data : bindings) memory.push_back({data, GuardedMemory::sizeAt(data)});
+    ASSERT_EQ(gpu_->run(name, gpuGrid(profile_, *spec, x, y, push), memory, push), "");
+    return;
+  }
   if (emulated_) {
     std::vector<EmulatedBuffer> buffers;
     for (void* data : bindings) buffers.push_back({data, GuardedMemory::sizeAt(data)});

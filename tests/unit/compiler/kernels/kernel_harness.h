@@ -13,6 +13,7 @@
 #include "backends/cpu/abi/cpu_abi.h"
 #include "compiler/target/TargetProfile.h"
 #include "gtest/gtest.h"
+#include "tests/unit/compiler/kernels/gpu_device.h"
 
 namespace fathom::testing {
 
@@ -75,17 +76,18 @@ class KernelImage {
   /// Compiles `specs` for `profile`; null after a failed expectation with the diagnostics.
   static std::unique_ptr<KernelImage> build(const TargetProfile& profile,
                                             const std::vector<KernelSpec>& specs,
-                                            unsigned threads = 2);
+                                            unsigned threads = 2, bool manyTokens = false);
   static std::unique_ptr<KernelImage> build(const std::string& profile,
                                             const std::vector<KernelSpec>& specs,
                                             unsigned threads = 2) {
-    return build(profileNamed(profile), specs, threads);
+    return build(profileNamed(profile), specs, threads, profile.ends_with("+many"));
   }
   ~KernelImage();
 
   /// Runs every workgroup of the grid, the last first, with scratch full of NaNs. Fails the test
   /// when the kernel is missing or the counts differ from its table entry. Bindings are
-  /// GuardedMemory; only AArch64 images, which run in an emulator, insist on it.
+  /// GuardedMemory; only AArch64 images, which run in an emulator, and GPUs insist on it. A GPU
+  /// runs the grid that its profile has for what the CPU's grid covers.
   void run(const std::string& name, uint32_t x, uint32_t y, uint32_t z,
            const std::vector<void*>& bindings, const std::vector<int64_t>& push = {}) const;
 
@@ -101,6 +103,9 @@ class KernelImage {
   void* library_ = nullptr;
   const fathom_cpu_table* table_ = nullptr;
   bool emulated_ = false;
+  TargetProfile profile_;
+  std::vector<KernelSpec> specs_;
+  std::unique_ptr<GpuImage> gpu_;
 };
 
 /// Compiles without loading, for any machine; answers the diagnostics, empty on success. Where the

@@ -22,7 +22,9 @@ inline void PrintTo(const LinearCase& c, std::ostream* os) {
 
 inline std::vector<LinearCase> linearCases() {
   std::vector<LinearCase> cases;
-  for (const std::string& profile : runnableProfiles())
+  std::vector<std::string> profiles = runnableProfiles();
+  for (const std::string& gpu : gpuProfiles()) profiles.push_back(gpu + "+many");
+  for (const std::string& profile : profiles)
     for (auto [enc, act] : {std::pair{"f32", "f32"},
                             {"bf16", "f32"},
                             {"q8", "f32"},
@@ -44,9 +46,9 @@ inline std::vector<LinearCase> integerCases() {
 }
 
 inline std::string linearCaseName(const ::testing::TestParamInfo<LinearCase>& info) {
-  std::string name = info.param.profile.substr(4) + "_" + info.param.enc + "_" + info.param.act;
+  std::string name = info.param.profile + "_" + info.param.enc + "_" + info.param.act;
   for (char& c : name)
-    if (c == '-') c = '_';
+    if (!std::isalnum(c)) c = '_';
   return name;
 }
 

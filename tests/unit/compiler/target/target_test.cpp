@@ -107,6 +107,48 @@ TEST_F(TargetTest, JsonRoundTrip) {
   EXPECT_EQ(read.measured->f32Gflops, 118);
 }
 
+TEST_F(TargetTest, GpuJsonRoundTrip) {
+  TargetProfile profile = parse("vulkan:32bit");
+  ASSERT_TRUE(profile.gpu);
+  EXPECT_FALSE(profile.gpu->dot8);
+  EXPECT_EQ(profile.activationFor("q4"), "i8");
+  EXPECT_EQ(profile.activationFor("bf16"), "f32");
+  EXPECT_EQ(profile.bindingAlignment(), 256);
+  EXPECT_EQ(parse("cpu:x86-64-v3").bindingAlignment(), 1);
+  profile.gpu->workgroupSize = 256;
+  profile.gpu->subgroupSize = 32;
+  profile.gpu->nativeF16 = true;
+  profile.gpu->mma = "coop";
+  std::string path = ::testing::TempDir() + "/gpu_profile.json";
+  ASSERT_FALSE(static_cast<bool>(profile.save(path)));
+  TargetProfile read = parse(path);
+  ASSERT_TRUE(read.gpu);
+  EXPECT_EQ(read.gpu->isa, "spirv");
+  EXPECT_EQ(read.gpu->workgroupSize, 256);
+  EXPECT_EQ(read.gpu->subgroupSize, 32);
+  EXPECT_TRUE(read.gpu->nativeF16);
+  EXPECT_FALSE(read.gpu->dot8);
+  EXPECT_EQ(read.gpu->mma, "coop");
+  EXPECT_EQ(read.gpu->maxBufferRange, profile.gpu->maxBufferRange);
+}
+
+TEST_F(TargetTest, GpuJsonErrorsNameTheField) {
+  auto error = [](llvm::StringRef gpu) {
+    return jsonError(
+        (R"({"name": "vulkan:x", "driver": "vulkan", "features": [], "gpu": )" + gpu + "}").str());
+  };
+  EXPECT_EQ(error(R"({"isa": "spirv"})"), "");
+  EXPECT_THAT(error("1"), HasSubstr("p.json: gpu: expected an object"));
+  EXPECT_THAT(error("{}"), HasSubstr("p.json: gpu: isa: expected a string"));
+  EXPECT_THAT(error(R"({"isa": "amdgcn"})"), HasSubstr("gpu: isa: expected 'spirv' or 'nvvm'"));
+  EXPECT_THAT(error(R"({"isa": "spirv", "workgroup_size": 96})"),
+              HasSubstr("workgroup_size: expected a power of two"));
+  EXPECT_THAT(error(R"({"isa": "spirv", "workgroup_size": 2048})"),
+              HasSubstr("workgroup_size: expected an integer in [32, 1024]"));
+  EXPECT_THAT(error(R"({"isa": "spirv", "dot8": 1})"), HasSubstr("dot8: expected true or false"));
+  EXPECT_THAT(error(R"({"isa": "spirv", "wave": 1})"), HasSubstr("gpu: wave: unknown field"));
+}
+
 TEST_F(TargetTest, JsonErrorsNameFileAndField) {
   EXPECT_THAT(jsonError("[]"), HasSubstr("p.json: expected an object"));
   EXPECT_THAT(jsonError(R"({"driver": "cpu", "features": []})"),

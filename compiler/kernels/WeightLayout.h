@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The numbers of docs/spec/encodings.md that emitters compute addresses with.
-#ifndef FATHOM_COMPILER_KERNELS_SIMD_WEIGHTLAYOUT_H
-#define FATHOM_COMPILER_KERNELS_SIMD_WEIGHTLAYOUT_H
+#ifndef FATHOM_COMPILER_KERNELS_WEIGHTLAYOUT_H
+#define FATHOM_COMPILER_KERNELS_WEIGHTLAYOUT_H
 
+#include <algorithm>
 #include <cstdint>
 
-#include "compiler/kernels/simd/KernelBuilder.h"
+#include "compiler/kernels/Config.h"
 
 namespace fathom::kernels {
 
@@ -57,4 +58,4 @@ struct WeightLayout {
 
 }  // namespace fathom::kernels
 
-#endif  // FATHOM_COMPILER_KERNELS_SIMD_WEIGHTLAYOUT_H
+#endif  // FATHOM_COMPILER_KERNELS_WEIGHTLAYOUT_H

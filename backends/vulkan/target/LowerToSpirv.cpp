@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// gpu, arith, math, memref, scf and vector to SPIR-V, around what upstream's conversions lack.
+#include "backends/vulkan/target/LowerToSpirv.h"
+
+#include "mlir/Conversion/ArithToSPIRV/ArithToSPIRV.h"
+#include "mlir/Conversion/FuncToSPIRV/FuncToSPIRV.h"
+#include "mlir/Conversion/GPUToSPIRV/GPUToSPIRV.h"
+#include "mlir/Conversion/IndexToSPIRV/IndexToSPIRV.h"
+#include "mlir/Conversion/MathToSPIRV/MathToSPIRV.h"
+#include "mlir/Conversion/MemRefToSPIRV/MemRefToSPIRV.h"
+#include "mlir/Conversion/SCFToSPIRV/SCFToSPIRV.h"
+#include "mlir/Conversion/UBToSPIRV/UBToSPIRV.h"
+#include "mlir/Conversion/VectorToSPIRV/VectorToSPIRV.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+#include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
+#include "mlir/Dialect/SPIRV/Transforms/Passes.h"
+#include "mlir/Dialect/SPIRV/Transforms/SPIRVConversion.h"
+#include "mlir/Dialect/UB/IR/UBOps.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/SPIRV/Serialization.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+
+namespace fathom::vulkan {
+namespace {
+
+using Capability = spirv::Capability;
+
+spirv::TargetEnvAttr targetEnv(MLIRContext* context, const GpuProfile& gpu) {
+  SmallVector<Capability> capabilities = {Capability::Shader, Capability::GroupNonUniform,
+                                          Capability::GroupNonUniformArithmetic};
+  if (gpu.dot8)
+    capabilities.append({Capability::DotProduct, Capability::DotProductInput4x8BitPacked});
+  SmallVector<spirv::Extension> extensions = {
+      spirv::Extension::SPV_KHR_storage_buffer_storage_class,
+      spirv::Extension::SPV_KHR_integer_dot_product};
+  auto triple = spirv::VerCapExtAttr::get(spirv::Version::V_1_6, capabilities, extensions, context);
+  return spirv::TargetEnvAttr::get(triple, spirv::getDefaultResourceLimits(context),
+                                   spirv::ClientAPI::Vulkan);
+}
+
+// Workgroup memory of a gpu.func does not convert; an allocation in that memory does.
+void allocateShared(gpu::GPUFuncOp func) {
+  unsigned count = func.getNumWorkgroupAttributions();
+  if (count == 0) return;
+  OpBuilder builder = OpBuilder::atBlockBegin(&func.getBody().front());
+  auto space = spirv::StorageClassAttr::get(func.getContext(), spirv::StorageClass::Workgroup);
+  for (BlockArgument shared : func.getWorkgroupAttributions()) {
+    auto type = cast<MemRefType>(shared.getType());
+    auto own = MemRefType::get(type.getShape(), type.getElementType(), type.getLayout(), space);
+    shared.replaceAllUsesWith(memref::AllocOp::create(builder, func.getLoc(), own));
+  }
+  func.getBody().front().eraseArguments(func.getNumArguments(), count);
+  func->setAttr(gpu::GPUFuncOp::getNumWorkgroupAttributionsAttrName(),
+                builder.getI64IntegerAttr(0));
+}
+
+// The last `count` arguments become loads of a push constant block of 32-bit integers.
+void loadPushConstants(gpu::GPUFuncOp func, unsigned count) {
+  if (count == 0) return;
+  MLIRContext* context = func.getContext();
+  OpBuilder builder(func);
+  Type i32 = builder.getI32Type();
+  SmallVector<Type> members(count, i32);
+  SmallVector<spirv::StructType::OffsetInfo> offsets;
+  for (unsigned i = 0; i < count; ++i) offsets.push_back(4 * i);
+  auto block = spirv::PointerType::get(spirv::StructType::get(members, offsets),
+                                       spirv::StorageClass::PushConstant);
+  // The serialiser wants a variable before its uses.
+  auto variable = spirv::GlobalVariableOp::create(builder, func.getLoc(), block, "push_constants",
+                                                  FlatSymbolRefAttr());
+  Block& entry = func.getBody().front();
+  builder.setInsertionPointToStart(&entry);
+  unsigned first = func.getNumArguments() - count;
+  Value address = spirv::AddressOfOp::create(builder, func.getLoc(), variable);
+  for (unsigned i = 0; i < count; ++i) {
+    Value index = spirv::ConstantOp::create(builder, func.getLoc(), i32,
+                                            builder.getI32IntegerAttr(static_cast<int32_t>(i)));
+    Value at = spirv::AccessChainOp::create(builder, func.getLoc(), address, ValueRange{index});
+    Value value = spirv::LoadOp::create(builder, func.getLoc(), at);
+    entry.getArgument(first + i).replaceAllUsesWith(value);
+  }
+  entry.eraseArguments(first, count);
+  auto type = func.getFunctionType();
+  func.setFunctionType(
+      FunctionType::get(context, type.getInputs().drop_back(count), type.getResults()));
+}
+
+struct ConvertToSpirv : PassWrapper<ConvertToSpirv, OperationPass<ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(ConvertToSpirv)
+  void getDependentDialects(DialectRegistry& registry) const override {
+    registry.insert<spirv::SPIRVDialect>();
+  }
+
+  void runOnOperation() override {
+    SmallVector<gpu::GPUModuleOp> modules(getOperation().getOps<gpu::GPUModuleOp>());
+    for (gpu::GPUModuleOp module : modules)
+      if (failed(convert(module))) return signalPassFailure();
+    getOperation().walk([&](spirv::ModuleOp module) {
+      module->setAttr(spirv::getTargetEnvAttrName(), spirv::lookupTargetEnvOrDefault(module));
+    });
+  }
+
+  LogicalResult convert(gpu::GPUModuleOp module) {
+    spirv::TargetEnvAttr env = spirv::lookupTargetEnvOrDefault(module);
+    auto target = SPIRVConversionTarget::get(env);
+    target->addIllegalDialect<gpu::GPUDialect>();
+    auto storageClass = [](Attribute space) -> std::optional<spirv::StorageClass> {
+      if (auto own = dyn_cast_or_null<spirv::StorageClassAttr>(space)) return own.getValue();
+      return spirv::mapMemorySpaceToVulkanStorageClass(space);
+    };
+    spirv::MemorySpaceToStorageClassConverter spaces(storageClass);
+    spirv::convertMemRefTypesAndAttrs(module, spaces);
+    // A type that the device lacks is an error, never another layout.
+    SPIRVConversionOptions options;
+    options.emulateUnsupportedFloatTypes = false;
+    options.emulateLT32BitScalarTypes = false;
+    SPIRVTypeConverter types(env, options);
+    RewritePatternSet patterns(&getContext());
+    ScfToSPIRVContext scf;
+    populateGPUToSPIRVPatterns(types, patterns);
+    arith::populateArithToSPIRVPatterns(types, patterns);
+    populateMathToSPIRVPatterns(types, patterns);
+    populateMemRefToSPIRVPatterns(types, patterns);
+    populateFuncToSPIRVPatterns(types, patterns);
+    populateBuiltinFuncToSPIRVPatterns(types, patterns);
+    populateVectorToSPIRVPatterns(types, patterns);
+    populateSCFToSPIRVPatterns(types, scf, patterns);
+    ub::populateUBToSPIRVConversionPatterns(types, patterns);
+    index::populateIndexToSPIRVPatterns(types, patterns);
+    return applyFullConversion(module, *target, std::move(patterns));
+  }
+};
+
+// What spirv-update-vce deduces is the minimum, 1.0, which Vulkan 1.3's rules for interfaces do not
+// allow; subgroup builtins need a capability it does not know of.
+struct FinishModule : PassWrapper<FinishModule, OperationPass<spirv::ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FinishModule)
+
+  void runOnOperation() override {
+    spirv::ModuleOp module = getOperation();
+    spirv::VerCapExtAttr triple = *module.getVceTriple();
+    llvm::SetVector<Capability> capabilities;
+    for (Capability capability : triple.getCapabilities()) capabilities.insert(capability);
+    module.walk([&](spirv::GlobalVariableOp variable) {
+      auto builtin = variable->getAttrOfType<StringAttr>("built_in");
+      if (builtin && builtin.getValue().contains("Subgroup"))
+        capabilities.insert(Capability::GroupNonUniform);
+      // In-place kernels see one memory through several descriptors.
+      auto pointer = cast<spirv::PointerType>(variable.getType());
+      if (pointer.getStorageClass() == spirv::StorageClass::StorageBuffer)
+        variable->setAttr("aliased", UnitAttr::get(&getContext()));
+    });
+    // No extension: all that kernels use is core in 1.6.
+    module.setVceTripleAttr(spirv::VerCapExtAttr::get(spirv::Version::V_1_6,
+                                                      capabilities.getArrayRef(),
+                                                      ArrayRef<spirv::Extension>(), &getContext()));
+    // Sums keep the order and the roundings they were written with.
+    module.walk([&](Operation* op) {
+      if (isa<spirv::FAddOp, spirv::FSubOp, spirv::FMulOp, spirv::FDivOp, spirv::FNegateOp>(op))
+        op->setAttr("no_contraction", UnitAttr::get(&getContext()));
+    });
+  }
+};
+
+}  // namespace
+
+void registerLoweringDialects(DialectRegistry& registry) {
+  registry.insert<spirv::SPIRVDialect, ub::UBDialect>();
+}
+
+LogicalResult lowerToSpirv(ModuleOp module, const TargetProfile& profile,
+                           SmallVectorImpl<uint32_t>& words) {
+  MLIRContext* context = module.getContext();
+  auto kernels = *module.getOps<gpu::GPUModuleOp>().begin();
+  kernels->setAttr(spirv::getTargetEnvAttrName(), targetEnv(context, *profile.gpu));
+  for (auto func : llvm::make_early_inc_range(kernels.getOps<gpu::GPUFuncOp>())) {
+    allocateShared(func);
+    auto push = func->getAttrOfType<IntegerAttr>("fathom.push");
+    loadPushConstants(func, push.getInt());
+    auto lanes = func->getAttrOfType<IntegerAttr>("fathom.workgroup");
+    func->setAttr(
+        spirv::getEntryPointABIAttrName(),
+        spirv::getEntryPointABIAttr(context, {static_cast<int32_t>(lanes.getInt()), 1, 1}));
+  }
+  PassManager passes(context);
+  passes.addPass(createCanonicalizerPass());
+  passes.addPass(createCSEPass());
+  // An scf.for that runs zero times would lose the initial values of what it carries.
+  passes.addNestedPass<gpu::GPUModuleOp>(createForToWhileLoopPass());
+  passes.addPass(std::make_unique<ConvertToSpirv>());
+  OpPassManager& inModule = passes.nest<spirv::ModuleOp>();
+  inModule.addPass(createCanonicalizerPass());
+  inModule.addPass(createCSEPass());
+  inModule.addPass(spirv::createSPIRVCanonicalizeGLPass());
+  inModule.addPass(spirv::createSPIRVRewriteInsertsPass());
+  inModule.addPass(spirv::createSPIRVLowerABIAttributesPass());
+  inModule.addPass(spirv::createSPIRVUpdateVCEPass());
+  inModule.addPass(std::make_unique<FinishModule>());
+  if (failed(passes.run(module))) return failure();
+  spirv::SerializationOptions options;
+  options.emitSymbolName = true;
+  return spirv::serialize(*module.getOps<spirv::ModuleOp>().begin(), words, options);
+}
+
+}  // namespace fathom::vulkan

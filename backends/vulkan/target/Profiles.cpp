@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// The table of Vulkan profiles.
+#include "backends/vulkan/target/Profiles.h"
+
+namespace fathom::vulkan {
+namespace {
+
+GpuProfile spirv() {
+  GpuProfile gpu;
+  gpu.isa = "spirv";
+  gpu.dot8 = true;  // shaderIntegerDotProduct: every Vulkan 1.3 device
+  return gpu;
+}
+
+struct Named {
+  const char* name;
+  GpuProfile gpu;
+};
+
+const std::vector<Named>& table() {
+  static const std::vector<Named> all = [] {
+    std::vector<Named> made;
+    made.push_back({"vulkan:generic", spirv()});
+
+    // Nothing but 32-bit integers and float32.
+    GpuProfile narrow = spirv();
+    narrow.dot8 = false;
+    made.push_back({"vulkan:32bit", narrow});
+
+    // A CPU: registers and caches are large, barriers between subgroups cost a context switch.
+    GpuProfile lavapipe = spirv();
+    lavapipe.sharedBytes = 32768;
+    lavapipe.nativeF16 = lavapipe.nativeI8 = lavapipe.nativeI16 = true;
+    made.push_back({"vulkan:lavapipe", lavapipe});
+
+    GpuProfile amd = spirv();
+    amd.sharedBytes = 32768;
+    amd.maxBufferRange = int64_t{1} << 32;
+    amd.nativeF16 = amd.nativeI8 = amd.nativeI16 = true;
+    made.push_back({"vulkan:amd", amd});
+
+    GpuProfile nvidia = amd;
+    nvidia.workgroupSize = 128;
+    made.push_back({"vulkan:nvidia", nvidia});
+
+    GpuProfile intel = amd;
+    intel.maxBufferRange = int64_t{1} << 30;
+    made.push_back({"vulkan:intel", intel});
+    return made;
+  }();
+  return all;
+}
+
+}  // namespace
+
+std::vector<std::string> profileNames() {
+  std::vector<std::string> names;
+  for (const Named& named : table()) names.push_back(named.name);
+  return names;
+}
+
+std::optional<TargetProfile> profileNamed(llvm::StringRef name) {
+  for (const Named& named : table()) {
+    if (name != named.name) continue;
+    TargetProfile profile;
+    profile.name = named.name;
+    profile.driver = "vulkan";
+    profile.gpu = named.gpu;
+    std::vector<std::string> features = {"subgroup_arithmetic"};
+    if (named.gpu.dot8) features.push_back("dot8");
+    if (named.gpu.sharedBytes > 16384) features.push_back("shared_32k");
+    if (named.gpu.workgroupSize > 128) features.push_back("invocations_256");
+    profile.setFeatures(std::move(features));
+    return profile;
+  }
+  return std::nullopt;
+}
+
+}  // namespace fathom::vulkan

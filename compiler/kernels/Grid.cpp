@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// How targets cut the work of a kernel into workgroups.
+#include <algorithm>
+
+#include "compiler/kernels/Kernels.h"
+#include "compiler/kernels/WeightLayout.h"
+#include "compiler/kernels/simt/Shape.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "mlir/IR/Builders.h"
+
+namespace fathom::kernels {
+namespace {
+
+int64_t number(mlir::DictionaryAttr config, llvm::StringRef name, int64_t otherwise) {
+  auto attr = config.getAs<mlir::IntegerAttr>(name);
+  return attr ? attr.getInt() : otherwise;
+}
+
+llvm::StringRef word(mlir::DictionaryAttr config, llvm::StringRef name) {
+  auto attr = config.getAs<mlir::StringAttr>(name);
+  return attr ? attr.getValue() : llvm::StringRef();
+}
+
+// The grid as a list of arguments of a minimum for each of x, y, z.
+using Extents = std::array<llvm::SmallVector<mlir::AffineExpr, 2>, 3>;
+
+class GridOf {
+ public:
+  GridOf(const TargetProfile& profile, llvm::StringRef family, mlir::DictionaryAttr config,
+         mlir::AffineExpr rows, mlir::AffineExpr sequences)
+      : profile(profile), family(family), config(config), rows(rows), sequences(sequences) {}
+
+  Extents get() const {
+    if (family == "linear" || family == "experts") return projection();
+    if (profile.gpu) {
+      std::optional<Extents> own = onGpu();
+      if (own) return *own;
+    }
+    if (family == "route_plan") return {{{one()}, {one()}, {one()}}};
+    if (family == "norm") return over({rows}, {of("rows_per_token")});
+    if (family == "encode") return over({rows}, {of("groups")});
+    if (family == "attention_combine") return over({rows}, {of("heads")});
+    if (family == "latent_attention")
+      return over({of("splits")}, {rows}, {constant(ceilDiv(value("heads"), 16))});
+    if (family == "attention") return over({of("splits")}, {rows}, {of("kv_heads")});
+    if (family == "latent_attention_expanded") return over({of("heads")}, {sequences});
+    if (family == "attention_prefill") return over({of("grid_heads")}, {sequences});
+    return over({rows});
+  }
+
+ private:
+  using Extent = llvm::SmallVector<mlir::AffineExpr, 2>;
+
+  mlir::AffineExpr constant(int64_t v) const {
+    return mlir::getAffineConstantExpr(v, config.getContext());
+  }
+  mlir::AffineExpr one() const { return constant(1); }
+  int64_t value(llvm::StringRef name) const { return number(config, name, 1); }
+  mlir::AffineExpr of(llvm::StringRef name) const { return constant(value(name)); }
+  Extents over(Extent x, Extent y = {}, Extent z = {}) const {
+    if (y.empty()) y = {one()};
+    if (z.empty()) z = {one()};
+    return {{std::move(x), std::move(y), std::move(z)}};
+  }
+
+  Extents projection() const {
+    int64_t tiles = ceilDiv(value("rows"), kTileRows);
+    Extent panels = {constant(ceilDiv(tiles, value("panel_tiles")))};
+    if (family == "experts") return over(panels, {of("experts"), rows * value("top_k")});
+    if (!profile.gpu) return over(panels, {of("batch")});
+    int64_t tokens = simt::ProjectionShape::of(*profile.gpu, word(config, "form")).tokens;
+    return over(panels, {of("batch")}, {rows.ceilDiv(tokens)});
+  }
+
+  // Families whose kernels for GPUs do not follow the grid of the CPU's.
+  std::optional<Extents> onGpu() const {
+    const GpuProfile& gpu = *profile.gpu;
+    if (family == "latent_attention") {
+      auto shape = simt::AttentionShape::decode(gpu, value("heads"), value("rank") + value("dim"),
+                                                value("rank"));
+      return over({of("splits")}, {rows}, {constant(ceilDiv(value("heads"), shape.queries))});
+    }
+    if (family == "attention") {
+      int64_t group = value("heads") / std::max<int64_t>(1, value("kv_heads"));
+      auto shape = simt::AttentionShape::decode(gpu, group, value("head_dim"), value("head_dim"));
+      return over({of("splits")}, {rows},
+                  {constant(value("kv_heads") * ceilDiv(group, shape.queries))});
+    }
+    if (family == "attention_prefill") {
+      auto shape = simt::AttentionShape::prefill(gpu, value("head_dim"), value("head_dim"));
+      return over({of("heads")}, {rows.ceilDiv(shape.queries)});
+    }
+    if (family == "latent_attention_expanded") {
+      auto shape = simt::AttentionShape::prefill(gpu, value("rank") + value("dim"), value("rank"));
+      return over({of("heads")}, {rows.ceilDiv(shape.queries)});
+    }
+    return std::nullopt;
+  }
+
+  const TargetProfile& profile;
+  llvm::StringRef family;
+  mlir::DictionaryAttr config;
+  mlir::AffineExpr rows, sequences;
+};
+
+}  // namespace
+
+int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr config) {
+  if (profile.gpu) return simt::ProjectionShape::of(*profile.gpu, word(config, "form")).tiles;
+  int64_t rows = number(config, "rows", 0), cols = number(config, "cols", 0);
+  std::optional<Enc> enc = llvm::StringSwitch<std::optional<Enc>>(word(config, "enc"))
+                               .Case("f32", Enc::f32)
+                               .Case("bf16", Enc::bf16)
+                               .Case("q8", Enc::q8)
+                               .Case("q4", Enc::q4)
+                               .Default(std::nullopt);
+  if (rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent || !enc) return 1;
+  WeightLayout layout(*enc, rows, cols);
+  int64_t bytes = layout.tileBytes * (word(config, "epilogue") == "swiglu" ? 2 : 1);
+  // 256 KB are long enough for a stream to get going and stay in the L2 beside the activations. Not
+  // fewer than 32 workgroups while a pair of tiles each allows it.
+  constexpr int64_t kBytes = 256 << 10, kWorkgroups = 32;
+  int64_t tiles = std::min(kBytes / bytes, layout.tiles / kWorkgroups);
+  return std::clamp<int64_t>(tiles / 2 * 2, 2, std::max<int64_t>(2, roundUp(layout.tiles, 2)));
+}
+
+void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyTokens,
+                mlir::MLIRContext* context, mlir::NamedAttrList& config) {
+  if (family != "linear" && family != "experts") return;
+  mlir::Builder builder(context);
+  if (profile.gpu) config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
+  int64_t tiles = linearPanelTiles(profile, config.getDictionary(context));
+  config.set("panel_tiles", builder.getI64IntegerAttr(tiles));
+}
+
+llvm::SmallVector<mlir::AffineMap> kernelGrid(const TargetProfile& profile, llvm::StringRef family,
+                                              mlir::DictionaryAttr config, mlir::AffineExpr rows,
+                                              mlir::AffineExpr sequences) {
+  llvm::SmallVector<mlir::AffineMap> maps;
+  for (const auto& extent : GridOf(profile, family, config, rows, sequences).get())
+    maps.push_back(mlir::AffineMap::get(0, 4, extent, config.getContext()));
+  return maps;
+}
+
+}  // namespace fathom::kernels

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// latent_append and kv_append on GPUs: a workgroup writes the cache row of a token.
+#include "compiler/kernels/simt/CacheRows.h"
+#include "compiler/kernels/simt/Emitters.h"
+#include "compiler/kernels/simt/Norm.h"
+#include "compiler/kernels/simt/Rope.h"
+
+using namespace mlir;
+
+namespace fathom::kernels::simt {
+
+CacheRows CacheRows::read(Config& cfg, int64_t elements) {
+  CacheRows rows;
+  static_cast<CacheLayout&>(rows) = CacheLayout::read(cfg, elements);
+  cfg.require(
+      cfg.failed() || (elements % 2 == 0 && rows.pageBytes % 4 == 0 && rows.layerBytes % 4 == 0),
+      "page_bytes, layer_bytes and rows of the cache must be multiples of 4 bytes");
+  return rows;
+}
+
+Val CacheRows::pageAt(SimtBuilder& k, Buf table, Val base, Val page) const {
+  return toIndex(k.load(table, base + page)) * (pageBytes / 4) + layerBytes / 4;
+}
+
+Val CacheRows::rowAt(SimtBuilder& k, Buf table, Val pages, Val sequence, Val position) const {
+  Val page = pageAt(k, table, sequence * pages, position / pageTokens);
+  return page + position % pageTokens * rowWords();
+}
+
+Vals CacheRows::load(SimtBuilder& k, SimtBuilder::Binding cache, Val at, int64_t count) const {
+  Vals words, out;
+  if (count == 4) {
+    Val four = k.load(k.view(cache, k.vec(k.i32(), 4)), at / 4);
+    for (int64_t i = 0; i < 4; ++i) words.push_back(lane(four, i));
+  } else {
+    for (int64_t i = 0; i < count; ++i) words.push_back(k.load(k.i32View(cache), at + i));
+  }
+  for (Val word : words) {
+    if (bf16) {
+      out.push_back(lowBf16(word));
+      out.push_back(highBf16(word));
+    } else {
+      out.push_back(bitcast(word, k.f32()));
+    }
+  }
+  return out;
+}
+
+void CacheRows::write(SimtBuilder& k, Buf words, Val row, int64_t count,
+                      function_ref<Val(Val)> place, function_ref<Val(Val)> element) const {
+  k.forLanes(count / perWord(), [&](Val j) {
+    Val i = bf16 ? j * 2 : j;
+    Val word = bf16 ? packBf16(element(i), element(i + 1)) : bitcast(element(i), k.i32());
+    k.store(word, words, row + (bf16 ? place(i) / 2 : place(i)));
+  });
+}
+
+// The row of a latent model: [rms_norm(c) gamma | rope(k_pe)].
+LogicalResult emitLatentAppend(SimtBuilder& k) {
+  Config& cfg = k.cfg();
+  int64_t rank = cfg.in("rank", 16, kMaxWidth, 16);
+  int64_t dim = cfg.in("dim", 2, kMaxWidth, 2);
+  double eps = cfg.f("eps"), mscale = cfg.f("mscale");
+  int64_t inLd = cfg.in("in_ld", 0, kMaxOffset), inOffset = cfg.in("in_offset", 0, kMaxOffset);
+  bool interleaved = cfg.b("interleaved");
+  CacheRows cache = CacheRows::read(cfg, rank + dim);
+  if (cfg.failed()) return failure();
+  Buf x = k.f32View(k.binding()), gamma = k.f32View(k.binding());
+  Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
+  Buf pageTable = k.i32View(k.binding()), table = k.f32View(k.binding());
+  Buf rows = k.i32View(k.binding());
+  Val pages = k.push();
+
+  Val t = k.x();
+  Val position = toIndex(k.load(positions, t));
+  Val row = cache.rowAt(k, pageTable, pages, toIndex(k.load(sequence, t)), position);
+  Val from = t * inLd + inOffset;
+  Val scale = inverseRms(k, x, from, rank, eps);
+  cache.write(
+      k, rows, row, rank, [](Val i) { return i; },
+      [&](Val i) { return k.load(x, from + i) * scale * k.load(gamma, i); });
+  Rope rope(k, dim, interleaved, mscale);
+  rope.setPosition(table, position);
+  cache.write(
+      k, rows, row, dim, [&](Val i) { return i + rank; },
+      [&](Val i) { return rope.element(x, from + rank, i); });
+  return success();
+}
+
+// The row of a GQA layer: kv_heads x head_dim of rope(k), then of v.
+LogicalResult emitKvAppend(SimtBuilder& k) {
+  Config& cfg = k.cfg();
+  int64_t heads = cfg.in("kv_heads", 1, 1 << 16);
+  int64_t headDim = cfg.in("head_dim", 16, 1 << 16, 16);
+  int64_t dim = cfg.in("dim", 0, headDim, 2);
+  bool interleaved = cfg.b("interleaved");
+  double mscale = cfg.f("mscale");
+  int64_t kLd = cfg.in("k_ld", 0, kMaxOffset), kOffset = cfg.in("k_offset", 0, kMaxOffset);
+  int64_t vLd = cfg.in("v_ld", 0, kMaxOffset), vOffset = cfg.in("v_offset", 0, kMaxOffset);
+  CacheRows cache = CacheRows::read(cfg, 2 * heads * headDim);
+  if (cfg.failed()) return failure();
+  Buf keys = k.f32View(k.binding()), values = k.f32View(k.binding());
+  Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
+  Buf pageTable = k.i32View(k.binding()), table = k.f32View(k.binding());
+  Buf rows = k.i32View(k.binding());
+  Val pages = k.push();
+
+  Val t = k.x();
+  Val position = toIndex(k.load(positions, t));
+  Val row = cache.rowAt(k, pageTable, pages, toIndex(k.load(sequence, t)), position);
+  Val from = t * kLd + kOffset;
+  if (dim) {
+    Rope rope(k, dim, interleaved, mscale);
+    rope.setPosition(table, position);
+    auto head = [&](Val i) { return i / dim * headDim; };
+    cache.write(
+        k, rows, row, heads * dim, [&](Val i) { return head(i) + i % dim; },
+        [&](Val i) { return rope.element(keys, from + head(i), i % dim); });
+  }
+  if (int64_t plain = headDim - dim) {
+    auto place = [&](Val i) { return i / plain * headDim + i % plain + dim; };
+    cache.write(k, rows, row, heads * plain, place,
+                [&](Val i) { return k.load(keys, from + place(i)); });
+  }
+  cache.write(
+      k, rows, row, heads * headDim, [&](Val i) { return i + heads * headDim; },
+      [&](Val i) { return k.load(values, t * vLd + i + vOffset); });
+  return success();
+}
+
+}  // namespace fathom::kernels::simt
