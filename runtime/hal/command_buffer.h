@@ -37,7 +37,12 @@ class Executable {
 
 struct BufferRef {
   const Buffer* buffer = nullptr;
-  uint64_t offset = 0;  // bytes, a multiple of 64, at most the buffer's size
+  // Bytes, at most the buffer's size; a multiple of DeviceInfo::binding_alignment (for a copy: of
+  // 64).
+  uint64_t offset = 0;
+  // What the kernel may reach from there; 0: up to the buffer's end, as far as the device binds. A
+  // dispatch is refused when the device cannot bind so many.
+  uint64_t bytes = 0;
 };
 
 struct Dispatch {
@@ -55,7 +60,8 @@ class CommandBuffer {
  public:
   virtual ~CommandBuffer() = default;
   // Errors: kernel out of range, a count that differs from the kernel's, a binding outside its
-  // buffer.
+  // buffer or (kUnimplemented) longer than DeviceInfo::max_binding_bytes, a grid or push constant
+  // beyond what the device takes.
   virtual absl::Status Append(const Dispatch& dispatch) = 0;
   virtual absl::Status Copy(BufferRef from, BufferRef to, uint64_t bytes) = 0;
   // What follows sees the memory written by what precedes. Dispatches between two barriers may

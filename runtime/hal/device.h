@@ -4,8 +4,10 @@
 #define FATHOM_RUNTIME_HAL_DEVICE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,11 +25,34 @@ struct DeviceInfo {
   std::string architecture;           // "x86-64", "aarch64", "" where it means nothing
   std::vector<std::string> features;  // "avx512f", ... as programs name them
   uint64_t memory_bytes = 0;
-  uint32_t compute_units = 0;  // cores, streaming multiprocessors ...
+  uint32_t compute_units = 0;   // cores, streaming multiprocessors ...
+  std::string driver;           // "Mesa 22.3.6, Vulkan 1.3.230"; "" where it means nothing
+  std::string unusable;         // why Open would refuse the device; "": it would not
+  bool software = false;        // a GPU in name only: its work runs on this machine's processor
+  bool unified_memory = false;  // its memory is the host's
+
+  // Allocator::Allocate never gives more in one piece; 0: no limit but the memory.
+  uint64_t max_buffer_bytes = 0;
+  // What one binding of a dispatch may span, counted from its offset; 0: all of its buffer.
+  uint64_t max_binding_bytes = 0;
+  // Offsets of bindings are multiples of this.
+  uint32_t binding_alignment = 64;
+  // Memory of a `cache` buffer is taken as it is touched; false: all of it at once.
+  bool cache_on_demand = false;
+  // Allocator::Import may succeed; false: it is always kUnimplemented.
+  bool imports_memory = false;
+  // More for people: {"subgroup size", "8"}, ...
+  std::vector<std::pair<std::string, std::string>> limits;
 };
 
 struct DeviceOptions {
   int threads = 0;  // CPU workers; 0: one per physical core this process may use
+  // Called while LoadExecutable makes machine code: kernels done, kernels in all. False stops it
+  // (kCancelled). From any thread, one call at a time. Drivers that need no time never call it.
+  std::function<bool(uint64_t, uint64_t)> progress;
+  // Folder in which a driver keeps machine code for its next start. "": the user's cache folder
+  // ($XDG_CACHE_HOME/fathom or ~/.cache/fathom); "off": nowhere.
+  std::string code_cache;
 };
 
 struct Submission {
@@ -72,8 +97,11 @@ class Driver {
  public:
   virtual ~Driver() = default;
   virtual std::string name() const = 0;  // "cpu"; the folder in backends/
+  // All devices, also those that cannot be used (DeviceInfo::unusable).
   virtual std::vector<DeviceInfo> Devices() const = 0;
-  // `index` counts in Devices().
+  // Why Devices() is empty: a kUnimplemented that names the missing library or driver.
+  virtual absl::Status Available() const { return absl::OkStatus(); }
+  // `index` counts in Devices(). kUnimplemented for an unusable device.
   virtual absl::StatusOr<std::unique_ptr<Device>> Open(size_t index,
                                                        const DeviceOptions& options) = 0;
 };

@@ -23,6 +23,9 @@ absl::StatusOr<std::unique_ptr<Device>> DriverRegistry::Open(const std::string& 
     if (driver->name() != name) continue;
     const size_t count = driver->Devices().size();
     if (index < count) return driver->Open(index, options);
+    if (const absl::Status status = driver->Available(); count == 0 && !status.ok()) {
+      return absl::Status(status.code(), absl::StrCat("device ", id, ": ", status.message()));
+    }
     return absl::NotFoundError(
         absl::StrCat("device: expected a ", name, " device below ", count, ", found \"", id, "\""));
   }

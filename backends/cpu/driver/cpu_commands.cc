@@ -86,7 +86,7 @@ absl::Status CpuCommandBuffer::Append(const hal::Dispatch& dispatch) {
   std::vector<void*>& bindings = bindings_.emplace_back();
   for (size_t i = 0; i < dispatch.bindings.size(); ++i) {
     const hal::BufferRef& ref = dispatch.bindings[i];
-    FATHOM_RETURN_IF_ERROR(CheckBinding(absl::StrCat(label, ": binding ", i), ref, 0));
+    FATHOM_RETURN_IF_ERROR(CheckBinding(absl::StrCat(label, ": binding ", i), ref, ref.bytes));
     bindings.push_back(ref.buffer->host() + ref.offset);
   }
   RecordedDispatch recorded;

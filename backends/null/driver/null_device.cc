@@ -69,7 +69,7 @@ class NullCommandBuffer final : public hal::CommandBuffer {
           " push constants, found ", dispatch.bindings.size(), " and ", dispatch.push.size()));
     }
     for (const hal::BufferRef& ref : dispatch.bindings) {
-      FATHOM_RETURN_IF_ERROR(CheckRange(label, ref, 0));
+      FATHOM_RETURN_IF_ERROR(CheckRange(label, ref, ref.bytes));
     }
     labels_.push_back(label);
     return absl::OkStatus();
@@ -161,6 +161,7 @@ class NullDriver final : public hal::Driver {
     hal::DeviceInfo info;
     info.id = "null:0";
     info.name = "computes nothing";
+    info.unified_memory = info.cache_on_demand = info.imports_memory = true;
     return {info};
   }
   absl::StatusOr<std::unique_ptr<hal::Device>> Open(size_t index,
