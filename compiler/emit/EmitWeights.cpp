@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "compiler/quantize/WeightSource.h"
@@ -12,6 +13,7 @@
 #include "dialects/graph/Graph.h"
 #include "dialects/schedule/Schedule.h"
 #include "frontend/weights/checkpoint.h"
+#include "llvm/ADT/bit.h"
 #include "runtime/base/status.h"
 
 using namespace mlir;
@@ -19,8 +21,8 @@ using namespace mlir;
 namespace fathom::emit {
 namespace {
 
-// Encoded bytes of one batch. With float32 rows of up to 8 times that, memory stays below 300 MB.
-constexpr int64_t kBatchBytes = 16 << 20;
+// Encoded bytes of one batch: large enough for its threads' start not to matter.
+constexpr int64_t kBatchBytes = 4 << 20;
 
 // One weight: `matrices` matrices of rows x cols. Raw tensors count as one tile per row.
 struct Layout {
@@ -44,6 +46,45 @@ Layout layoutOf(schedule::WeightOp op) {
   return layout;
 }
 
+// The index of the first value that is NaN or infinite, or -1.
+int64_t firstNotFinite(ArrayRef<float> values) {
+  constexpr size_t kStretch = 4096;
+  for (size_t begin = 0; begin < values.size(); begin += kStretch) {
+    ArrayRef<float> stretch = values.slice(begin, std::min(kStretch, values.size() - begin));
+    uint32_t wrong = 0;  // no early exit, so that the loop is one of vectors
+    for (float v : stretch) wrong |= (llvm::bit_cast<uint32_t>(v) & 0x7f800000) == 0x7f800000;
+    if (wrong)
+      return begin + (llvm::find_if(stretch, [](float v) { return !std::isfinite(v); }) - stretch.begin());
+  }
+  return -1;
+}
+
+// Hashes and writes batches on a thread of its own while the next ones are encoded.
+class WriteBehind {
+ public:
+  explicit WriteBehind(ArtifactWriter& writer) : writer(writer) {}
+  ~WriteBehind() { (void)wait(); }
+
+  /// Takes the content of `bytes`, leaves another buffer in its place. Errors of earlier batches.
+  absl::Status append(std::vector<uint8_t>& bytes) {
+    FATHOM_RETURN_IF_ERROR(wait());
+    std::swap(bytes, pending);
+    thread = std::thread([this] { status = writer.Append(pending); });
+    return absl::OkStatus();
+  }
+  /// Returns when everything is written.
+  absl::Status wait() {
+    if (thread.joinable()) thread.join();
+    return std::exchange(status, absl::OkStatus());
+  }
+
+ private:
+  ArtifactWriter& writer;
+  std::vector<uint8_t> pending;
+  absl::Status status;
+  std::thread thread;
+};
+
 // Reads and encodes tiles [begin, end) to `out`. NaN and infinity are refused: they would spread into
 // every logit, and the quantised encodings cannot hold them.
 absl::Status encodeTiles(quantize::WeightSource& source, const Layout& layout, int64_t begin,
@@ -55,12 +96,11 @@ absl::Status encodeTiles(quantize::WeightSource& source, const Layout& layout, i
     const int64_t count = std::min(layout.tileRows(), layout.rows - first);
     const int64_t row = matrix * layout.rows + first;
     FATHOM_RETURN_IF_ERROR(source.read(row, row + count, values.data()));
-    for (int64_t i = 0; i < count * layout.cols; ++i) {
-      if (!std::isfinite(values[i]))
-        return InputError(absl::StrCat("tensor '", name.str(), "'"),
-                          absl::StrCat("element (", row + i / layout.cols, ", ", i % layout.cols, ")"),
-                          "a finite value", values[i]);
-    }
+    const int64_t i = firstNotFinite(ArrayRef(values).take_front(count * layout.cols));
+    if (i >= 0)
+      return InputError(absl::StrCat("tensor '", name.str(), "'"),
+                        absl::StrCat("element (", row + i / layout.cols, ", ", i % layout.cols, ")"),
+                        "a finite value", values[i]);
     if (layout.raw())
       std::memcpy(out, values.data(), layout.tileBytes());
     else
@@ -82,6 +122,7 @@ absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const 
   FATHOM_RETURN_IF_ERROR(
       writer.BeginTensor(op.getSymName().str(), shape, static_cast<uint8_t>(layout.encoding)));
   const int64_t batch = std::max<int64_t>(1, kBatchBytes / layout.tileBytes());
+  WriteBehind behind(writer);
   std::vector<uint8_t> bytes;
   for (int64_t first = 0; first < layout.tiles(); first += batch) {
     const int64_t count = std::min(batch, layout.tiles() - first);
@@ -98,10 +139,11 @@ absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const 
     work(0);
     for (std::thread& thread : threads) thread.join();
     for (const absl::Status& status : statuses) FATHOM_RETURN_IF_ERROR(status);
-    FATHOM_RETURN_IF_ERROR(writer.Append(bytes));
     done += bytes.size();
+    FATHOM_RETURN_IF_ERROR(behind.append(bytes));
     if (options.progress) options.progress(done, total);
   }
+  FATHOM_RETURN_IF_ERROR(behind.wait());
   writer.EndTensor();
   return absl::OkStatus();
 }

@@ -6,7 +6,7 @@
 #include <cstring>
 #include <limits>
 
-#include "frontend/weights/multiversion.h"
+#include "runtime/base/multiversion.h"
 
 static_assert(std::endian::native == std::endian::little, "stored tensors are little-endian");
 

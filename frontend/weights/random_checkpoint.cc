@@ -7,8 +7,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "frontend/weights/multiversion.h"
 #include "runtime/base/checked.h"
+#include "runtime/base/multiversion.h"
 #include "runtime/base/status.h"
 
 namespace fathom {
