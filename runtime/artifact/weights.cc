@@ -59,6 +59,17 @@ Weights::~Weights() {
   for (const auto& [address, length] : mappings_) ::munmap(address, length);
 }
 
+void Weights::Forget(uint32_t index, uint64_t begin, uint64_t end) const {
+  // Copied weights have no file behind them to come back from.
+  if (mode_ != LoadMode::map) return;
+  constexpr uint64_t kPage = 4096;
+  begin = RoundUp(begin, kPage);
+  end = std::min<uint64_t>(end, segments_[index].size()) / kPage * kPage;
+  if (begin >= end) return;
+  auto* address = const_cast<uint8_t*>(segments_[index].data()) + begin;
+  (void)::madvise(address, end - begin, MADV_DONTNEED);
+}
+
 absl::Status Weights::Map() {
   const auto* segments = artifact_->header().segments();
   for (uint32_t i = 0; i < segments->size(); ++i) {

@@ -30,6 +30,10 @@ class Weights {
 
   // The bytes of segment `index`; empty when it is not a weight segment. 4096-byte aligned.
   absl::Span<const uint8_t> segment(uint32_t index) const { return segments_[index]; }
+  // The caller has copied bytes [begin, end) of segment `index` elsewhere: pages of the mapping
+  // that lie inside leave this process's memory. They come back from the file when they are read
+  // again.
+  void Forget(uint32_t index, uint64_t begin, uint64_t end) const;
   LoadMode mode() const { return mode_; }  // map or copy
   uint64_t bytes() const { return bytes_; }
 

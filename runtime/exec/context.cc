@@ -7,6 +7,7 @@
 
 #include "runtime/base/checked.h"
 #include "runtime/base/status.h"
+#include "runtime/exec/transfer.h"
 
 namespace fathom {
 namespace {
@@ -68,9 +69,17 @@ absl::StatusOr<std::unique_ptr<Context>> Context::Create(std::shared_ptr<const P
       !CheckedMul<uint64_t>(cache_pages, loaded.page_bytes(), &bytes)) {
     return InputError("cache pages", "out of range", "1 to 2^31 - 1", cache_pages);
   }
+  if (cache_pages > loaded.max_cache_pages()) {
+    return UnsupportedError(
+        loaded.device().info().id,
+        absl::StrCat("a cache of ", cache_pages, " pages (", bytes, " bytes) for ",
+                     uint64_t{cache_pages} * loaded.page_tokens(), " tokens; ",
+                     loaded.device().info().name, " can hold ", loaded.max_cache_pages(),
+                     " pages in one buffer, ",
+                     uint64_t{loaded.max_cache_pages()} * loaded.page_tokens(), " tokens"));
+  }
   hal::Device& device = loaded.device();
-  FATHOM_ASSIGN_OR_RETURN(context->cache_,
-                          device.allocator().Allocate(bytes, hal::MemoryUse::cache));
+  if (device.info().cache_on_demand) FATHOM_RETURN_IF_ERROR(context->GrowCache(cache_pages));
   for (Growing& input : context->inputs_) input.use = hal::MemoryUse::host_io;
   context->done_ = device.CreateSemaphore(0);
   return context;
@@ -123,6 +132,8 @@ absl::StatusOr<Logits> Context::Run(const std::string& entry_name, const CallInp
   }
   FATHOM_ASSIGN_OR_RETURN(const CallShape shape, ShapeOf(inputs));
   FATHOM_RETURN_IF_ERROR(CheckInputs(inputs, shape));
+  const int32_t last_page = *std::max_element(inputs.page_table.begin(), inputs.page_table.end());
+  FATHOM_RETURN_IF_ERROR(GrowCache(static_cast<uint32_t>(last_page) + 1));
   FATHOM_ASSIGN_OR_RETURN(Recording * recording, FindOrRecord(*entry, shape));
   const absl::Span<const int32_t> values[kInputs] = {inputs.tokens,         inputs.positions,
                                                      inputs.sequence,       inputs.page_table,
@@ -181,6 +192,34 @@ absl::Status Context::Grow(Growing& growing, uint64_t bytes) {
   return absl::OkStatus();
 }
 
+absl::Status Context::GrowCache(uint32_t pages) {
+  const uint64_t page_bytes = program_->page_bytes();
+  const uint64_t have = cache_ == nullptr ? 0 : cache_->size() / page_bytes;
+  if (pages <= have) return absl::OkStatus();
+  // Twice as large each time, so that the moves cost little in all; just enough when memory is
+  // short.
+  constexpr uint64_t kFirstPages = 16;
+  const uint64_t wanted =
+      std::min<uint64_t>(cache_pages_, std::max({kFirstPages, 2 * have, uint64_t{pages}}));
+  hal::Device& device = program_->device();
+  auto grown = device.allocator().Allocate(wanted * page_bytes, hal::MemoryUse::cache);
+  if (absl::IsResourceExhausted(grown.status()) && wanted > pages) {
+    grown = device.allocator().Allocate(pages * page_bytes, hal::MemoryUse::cache);
+  }
+  if (!grown.ok()) {
+    return absl::Status(grown.status().code(),
+                        absl::StrCat("KV cache of ", uint64_t{pages} * program_->page_tokens(),
+                                     " tokens: ", grown.status().message()));
+  }
+  if (cache_ != nullptr) {
+    FATHOM_RETURN_IF_ERROR(CopyOnDevice(device, {cache_.get()}, {grown->get()}, cache_->size()));
+  }
+  // Recorded lists point into the old memory.
+  recordings_.clear();
+  cache_ = *std::move(grown);
+  return absl::OkStatus();
+}
+
 absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
                                    const std::vector<int64_t>& values, const CallShape& shape) {
   const int64_t arena_bytes = values[entry.arena()];
@@ -231,7 +270,7 @@ absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
         break;
       case schema::BufferKind::kv_cache:
         // Its size is the session's choice; kernels find their rows through the page table.
-        place_bytes_[i] = program_->page_bytes();
+        place_bytes_[i] = cache_->size();
         places_[i] = {cache_.get(), 0};
         break;
     }
@@ -294,7 +333,8 @@ absl::Status Context::RecordDispatch(const schema::EntryPoint& entry,
           "outside the buffer", absl::StrCat("an offset below ", place_bytes_[index]),
           binding->offset());
     }
-    bindings.push_back({places_[index].buffer, places_[index].offset + binding->offset()});
+    bindings.push_back({places_[index].buffer, places_[index].offset + binding->offset(),
+                        place_bytes_[index] - binding->offset()});
   }
   dispatch.bindings = bindings;
   dispatch.push = push;

@@ -48,8 +48,9 @@ struct DispatchProfile {
 // Not thread-safe; contexts of one program may run at once.
 class Context {
  public:
-  // `cache_pages`: physical pages of the KV cache. Their memory is taken as they are used, where
-  // the device can do that.
+  // `cache_pages`: physical pages of the KV cache, at most Program::max_cache_pages(). Their memory
+  // is taken as they are used: by the system where the device's memory allows that, else the cache
+  // moves to a larger buffer when a call reaches beyond it.
   static absl::StatusOr<std::unique_ptr<Context>> Create(std::shared_ptr<const Program> program,
                                                          uint32_t cache_pages);
 
@@ -88,6 +89,7 @@ class Context {
   absl::Status PlaceBuffers(const schema::EntryPoint& entry, const std::vector<int64_t>& values,
                             const CallShape& shape);
   absl::Status Grow(Growing& growing, uint64_t bytes);
+  absl::Status GrowCache(uint32_t pages);
 
   const std::shared_ptr<const Program> program_;
   const uint32_t cache_pages_;

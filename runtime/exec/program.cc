@@ -2,9 +2,11 @@
 // Picking and loading a program.
 #include "runtime/exec/program.h"
 
-#include <cstring>
+#include <algorithm>
+#include <utility>
 
 #include "runtime/base/status.h"
+#include "runtime/exec/transfer.h"
 
 namespace fathom {
 namespace {
@@ -21,6 +23,40 @@ std::vector<std::string> Features(const schema::Program& program) {
 bool IsForDriver(const schema::Program& program, const hal::Device& device) {
   const std::string driver = device.info().id.substr(0, device.info().id.find(':'));
   return driver == "null" || program.driver()->str() == driver;
+}
+
+using ByteRange = std::pair<uint64_t, uint64_t>;  // begin, end
+
+// Cuts a weight segment between tensors into ranges that fit the device's buffers. They begin on
+// pages, so that they can be imported, and may overlap by less than one.
+absl::StatusOr<std::vector<ByteRange>> SplitSegment(const Artifact& artifact, uint32_t segment,
+                                                    const hal::DeviceInfo& device) {
+  constexpr uint64_t kPage = 4096;
+  const uint64_t length = artifact.header().segments()->Get(segment)->length();
+  const uint64_t limit = device.max_buffer_bytes;
+  if (limit == 0 || length <= limit) return std::vector<ByteRange>{{0, length}};
+  std::vector<const schema::Tensor*> tensors;
+  for (const schema::Tensor* tensor : *artifact.header().tensors()) {
+    if (tensor->segment() == segment) tensors.push_back(tensor);
+  }
+  std::sort(tensors.begin(), tensors.end(),
+            [](const auto* a, const auto* b) { return a->offset() < b->offset(); });
+  std::vector<ByteRange> ranges;
+  for (const schema::Tensor* tensor : tensors) {
+    const uint64_t begin = tensor->offset() / kPage * kPage;
+    const uint64_t end = tensor->offset() + tensor->length();
+    if (!ranges.empty() && end - ranges.back().first <= limit) {
+      ranges.back().second = std::max(ranges.back().second, end);
+    } else if (end - begin <= limit) {
+      ranges.emplace_back(begin, end);
+    } else {
+      return UnsupportedError(
+          absl::StrCat(artifact.path(), ": tensor ", tensor->name()->str()),
+          absl::StrCat("has ", tensor->length(), " bytes; ", device.id, " (", device.name,
+                       ") allocates at most ", limit, " in one piece"));
+    }
+  }
+  return ranges;
 }
 
 }  // namespace
@@ -53,7 +89,7 @@ absl::StatusOr<uint32_t> PickProgram(const Artifact& artifact, const hal::Device
 
 absl::StatusOr<std::shared_ptr<const Program>> Program::Load(
     std::shared_ptr<const Artifact> artifact, std::shared_ptr<const Weights> weights,
-    hal::Device& device) {
+    hal::Device& device, const ProgressFunction& progress) {
   std::shared_ptr<Program> program(new Program(std::move(artifact), std::move(weights), device));
   FATHOM_ASSIGN_OR_RETURN(const uint32_t index, PickProgram(program->artifact(), device));
   program->header_ = program->artifact().header().programs()->Get(index);
@@ -61,7 +97,7 @@ absl::StatusOr<std::shared_ptr<const Program>> Program::Load(
     FATHOM_RETURN_IF_ERROR(program->CheckSignature(*entry));
   }
   FATHOM_RETURN_IF_ERROR(program->LoadCode());
-  FATHOM_RETURN_IF_ERROR(program->PlaceWeights());
+  FATHOM_RETURN_IF_ERROR(program->PlaceWeights(progress));
   return std::shared_ptr<const Program>(std::move(program));
 }
 
@@ -82,26 +118,50 @@ absl::Status Program::LoadCode() {
   return absl::OkStatus();
 }
 
-absl::Status Program::PlaceWeights() {
-  const auto& segments = *artifact_->header().segments();
-  segments_.resize(segments.size());
-  for (uint32_t i = 0; i < segments.size(); ++i) {
-    const absl::Span<const uint8_t> bytes = weights_->segment(i);
-    if (bytes.empty()) continue;
-    absl::StatusOr<std::shared_ptr<hal::Buffer>> buffer = device_.allocator().Import(bytes);
-    if (absl::IsUnimplemented(buffer.status())) {
-      buffer = device_.allocator().Allocate(bytes.size(), hal::MemoryUse::weights);
-      if (buffer.ok()) {
-        if ((*buffer)->host() == nullptr) {
-          return UnsupportedError(device_.info().id,
-                                  "its weight memory cannot be written by the host");
-        }
-        std::memcpy((*buffer)->host(), bytes.data(), bytes.size());
-      }
+absl::Status Program::PlaceWeights(const ProgressFunction& progress) {
+  segments_.resize(artifact_->header().segments()->size());
+  uint64_t placed = 0;
+  for (uint32_t i = 0; i < segments_.size(); ++i) {
+    if (!weights_->segment(i).empty()) {
+      FATHOM_RETURN_IF_ERROR(PlaceSegment(i, progress, &placed));
     }
-    FATHOM_ASSIGN_OR_RETURN(segments_[i], std::move(buffer));
   }
   return absl::OkStatus();
+}
+
+absl::Status Program::PlaceSegment(uint32_t segment, const ProgressFunction& progress,
+                                   uint64_t* placed) {
+  const absl::Span<const uint8_t> bytes = weights_->segment(segment);
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<ByteRange> ranges,
+                          SplitSegment(*artifact_, segment, device_.info()));
+  for (const auto& [begin, end] : ranges) {
+    const absl::Span<const uint8_t> part = bytes.subspan(begin, end - begin);
+    absl::StatusOr<std::shared_ptr<hal::Buffer>> buffer = device_.allocator().Import(part);
+    if (absl::IsUnimplemented(buffer.status())) {
+      buffer = device_.allocator().Allocate(part.size(), hal::MemoryUse::weights);
+      FATHOM_RETURN_IF_ERROR(buffer.status());
+      uint64_t forgotten = begin;
+      const auto step = [&, first = begin](uint64_t done) {
+        weights_->Forget(segment, forgotten, first + done);
+        *placed += first + done - forgotten;
+        forgotten = first + done;
+        if (!progress || progress(*placed, weights_->bytes())) return absl::OkStatus();
+        return absl::CancelledError(artifact_->path() + ": loading was stopped");
+      };
+      FATHOM_RETURN_IF_ERROR(Upload(device_, part, {buffer->get()}, step));
+    }
+    FATHOM_RETURN_IF_ERROR(buffer.status());
+    segments_[segment].push_back({begin, end, *std::move(buffer)});
+  }
+  return absl::OkStatus();
+}
+
+uint32_t Program::max_cache_pages() const {
+  const hal::DeviceInfo& info = device_.info();
+  uint64_t bytes = UINT64_MAX;
+  if (info.max_buffer_bytes != 0) bytes = std::min(bytes, info.max_buffer_bytes);
+  if (info.max_binding_bytes != 0) bytes = std::min(bytes, info.max_binding_bytes);
+  return static_cast<uint32_t>(std::min<uint64_t>(bytes / page_bytes(), INT32_MAX));
 }
 
 absl::Status Program::CheckSignature(const schema::EntryPoint& entry) const {
@@ -135,7 +195,11 @@ const schema::EntryPoint* Program::FindEntry(const std::string& name) const {
 
 hal::BufferRef Program::TensorRef(uint32_t index, uint64_t offset) const {
   const schema::Tensor& tensor = *artifact_->header().tensors()->Get(index);
-  return {segments_[tensor.segment()].get(), tensor.offset() + offset};
+  const std::vector<Piece>& pieces = segments_[tensor.segment()];
+  const auto piece = std::find_if(pieces.begin(), pieces.end(), [&](const Piece& candidate) {
+    return candidate.begin <= tensor.offset() && tensor.offset() + tensor.length() <= candidate.end;
+  });
+  return {piece->buffer.get(), tensor.offset() - piece->begin + offset, tensor.length() - offset};
 }
 
 }  // namespace fathom

@@ -24,10 +24,11 @@ absl::StatusOr<uint32_t> PickProgram(const Artifact& artifact, const hal::Device
 class Program {
  public:
   // `device` outlives the program. Checks that every entry point has the signature of
-  // docs/spec/artifact.md.
+  // docs/spec/artifact.md. Weights that the device cannot use where they are get copied into its
+  // memory; `progress` then counts their bytes.
   static absl::StatusOr<std::shared_ptr<const Program>> Load(
       std::shared_ptr<const Artifact> artifact, std::shared_ptr<const Weights> weights,
-      hal::Device& device);
+      hal::Device& device, const ProgressFunction& progress = nullptr);
 
   const Artifact& artifact() const { return *artifact_; }
   const Weights& weights() const { return *weights_; }
@@ -37,11 +38,14 @@ class Program {
 
   // The entry point called `name`, or null.
   const schema::EntryPoint* FindEntry(const std::string& name) const;
-  // Where tensor `index` of the header lies; `offset` bytes into it.
+  // Where tensor `index` of the header lies, from byte `offset` of it on.
   hal::BufferRef TensorRef(uint32_t index, uint64_t offset) const;
 
   uint32_t page_tokens() const { return header_->kv()->page_tokens(); }
   uint64_t page_bytes() const { return header_->kv()->page_bytes(); }
+  // Most pages that one cache of the device can have: a cache is one buffer, which kernels reach
+  // through one binding.
+  uint32_t max_cache_pages() const;
   uint32_t vocab_size() const { return artifact_->header().model()->vocab_size(); }
   // float32 elements from one row of logits to the next: vocab_size rounded up to 16.
   uint32_t logits_stride() const { return (vocab_size() + 15) / 16 * 16; }
@@ -51,7 +55,8 @@ class Program {
           hal::Device& device)
       : artifact_(std::move(artifact)), weights_(std::move(weights)), device_(device) {}
   absl::Status LoadCode();
-  absl::Status PlaceWeights();
+  absl::Status PlaceWeights(const ProgressFunction& progress);
+  absl::Status PlaceSegment(uint32_t segment, const ProgressFunction& progress, uint64_t* placed);
   absl::Status CheckSignature(const schema::EntryPoint& entry) const;
 
   const std::shared_ptr<const Artifact> artifact_;
@@ -59,7 +64,14 @@ class Program {
   hal::Device& device_;
   const schema::Program* header_ = nullptr;
   std::unique_ptr<hal::Executable> executable_;
-  std::vector<std::shared_ptr<hal::Buffer>> segments_;  // null: not a weight segment
+  // Bytes [begin, end) of a weight segment in device memory. One piece holds all of a segment
+  // unless the device has no buffers of that size; no tensor crosses the end of a piece.
+  struct Piece {
+    uint64_t begin;
+    uint64_t end;
+    std::shared_ptr<hal::Buffer> buffer;
+  };
+  std::vector<std::vector<Piece>> segments_;  // empty: not a weight segment
 };
 
 // The names of an entry point's inputs, in order.

@@ -28,7 +28,7 @@ struct DeviceInfo {
   uint32_t compute_units = 0;   // cores, streaming multiprocessors ...
   std::string driver;           // "Mesa 22.3.6, Vulkan 1.3.230"; "" where it means nothing
   std::string unusable;         // why Open would refuse the device; "": it would not
-  bool software = false;        // a GPU in name only: its work runs on this machine's processor
+  bool on_host = false;         // its work runs on this machine's processor
   bool unified_memory = false;  // its memory is the host's
 
   // Allocator::Allocate never gives more in one piece; 0: no limit but the memory.
@@ -49,10 +49,10 @@ struct DeviceOptions {
   int threads = 0;  // CPU workers; 0: one per physical core this process may use
   // Called while LoadExecutable makes machine code: kernels done, kernels in all. False stops it
   // (kCancelled). From any thread, one call at a time. Drivers that need no time never call it.
-  std::function<bool(uint64_t, uint64_t)> progress;
+  std::function<bool(uint64_t, uint64_t)> progress = nullptr;
   // Folder in which a driver keeps machine code for its next start. "": the user's cache folder
   // ($XDG_CACHE_HOME/fathom or ~/.cache/fathom); "off": nowhere.
-  std::string code_cache;
+  std::string code_cache = "";
 };
 
 struct Submission {

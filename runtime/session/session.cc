@@ -23,7 +23,11 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const P
   SessionOptions options = requested;
   const int64_t limit =
       static_cast<int64_t>(program->artifact().header().model()->context_length());
-  if (options.context_size == 0) options.context_size = limit;
+  if (options.context_size == 0) {
+    // The model's, or as much of it as the device's largest buffer holds for every sequence.
+    const int64_t pages = program->max_cache_pages() / std::max(options.max_sequences, 1);
+    options.context_size = std::clamp<int64_t>(pages * program->page_tokens(), 1, limit);
+  }
   // Rope tables end where the model's context ends.
   if (options.context_size < 1 || options.context_size > limit) {
     return InputError("ctx-size", "out of range", absl::StrCat("1 to the model's ", limit),

@@ -43,7 +43,7 @@ class CpuDriver final : public hal::Driver {
     info.features = CpuFeatures();
     info.memory_bytes = PhysicalMemory();
     info.compute_units = static_cast<uint32_t>(UsableCpus().physical);
-    info.unified_memory = info.cache_on_demand = info.imports_memory = true;
+    info.on_host = info.unified_memory = info.cache_on_demand = info.imports_memory = true;
     return {info};
   }
 

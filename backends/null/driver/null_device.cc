@@ -161,7 +161,7 @@ class NullDriver final : public hal::Driver {
     hal::DeviceInfo info;
     info.id = "null:0";
     info.name = "computes nothing";
-    info.unified_memory = info.cache_on_demand = info.imports_memory = true;
+    info.on_host = info.unified_memory = info.cache_on_demand = info.imports_memory = true;
     return {info};
   }
   absl::StatusOr<std::unique_ptr<hal::Device>> Open(size_t index,

@@ -102,9 +102,11 @@ absl::Status VulkanCommandBuffer::CheckBinding(const std::string& where,
 VkDescriptorBufferInfo VulkanCommandBuffer::Descriptor(const hal::BufferRef& ref) const {
   // No descriptor may be empty.
   if (ref.offset == ref.buffer->size()) return {HandleOf(spare_.get()), 0, VK_WHOLE_SIZE};
-  const uint64_t wanted = ref.bytes != 0 ? ref.bytes : ref.buffer->size() - ref.offset;
+  // In whole vectors of 16 bytes, which kernels load: what follows belongs to the same slot.
+  const uint64_t rest = static_cast<const VulkanBuffer*>(ref.buffer)->bound_size() - ref.offset;
   const uint64_t limit = device_->facts().limits.maxStorageBufferRange;
-  return {HandleOf(ref.buffer), ref.offset, std::min(wanted, limit)};
+  const uint64_t wanted = ref.bytes != 0 ? RoundUp(ref.bytes, 16) : rest;
+  return {HandleOf(ref.buffer), ref.offset, std::min({wanted, rest, limit})};
 }
 
 absl::Status VulkanCommandBuffer::Append(const hal::Dispatch& dispatch) {

@@ -271,7 +271,7 @@ hal::DeviceInfo ToDeviceInfo(const DeviceFacts& facts, size_t index, bool hide_h
   info.memory_bytes = facts.memory_bytes();
   info.driver = facts.driver;
   info.unusable = facts.unusable;
-  info.software = facts.type == VK_PHYSICAL_DEVICE_TYPE_CPU;
+  info.on_host = facts.type == VK_PHYSICAL_DEVICE_TYPE_CPU;
   info.unified_memory = facts.unified();
   info.max_buffer_bytes = facts.max_buffer;
   info.max_binding_bytes = facts.limits.maxStorageBufferRange;

@@ -197,8 +197,9 @@ absl::StatusOr<std::shared_ptr<hal::Buffer>> VulkanAllocator::Allocate(uint64_t 
     return VulkanError("vkBindBufferMemory", bound);
   }
   const bool hidden = device_->options().hide_host_memory && use != hal::MemoryUse::host_io;
-  auto result = std::make_shared<VulkanBuffer>(hidden ? nullptr : range->host, size, device_,
-                                               buffer.Take(), pool_, *range, VK_NULL_HANDLE);
+  auto result =
+      std::make_shared<VulkanBuffer>(hidden ? nullptr : range->host, size, device_, buffer.Take(),
+                                     info.size, pool_, *range, VK_NULL_HANDLE);
   if (use == hal::MemoryUse::cache) {
     FATHOM_RETURN_IF_ERROR(device_->RunOnce([&](VkCommandBuffer commands) {
       device_->vk().vkCmdFillBuffer(commands, result->handle(), 0, VK_WHOLE_SIZE, 0);
@@ -262,7 +263,7 @@ absl::StatusOr<std::shared_ptr<hal::Buffer>> VulkanAllocator::Import(
   }
   return std::shared_ptr<hal::Buffer>(
       std::make_shared<VulkanBuffer>(static_cast<uint8_t*>(pointer), bytes.size(), device_,
-                                     buffer.Take(), nullptr, MemoryRange{}, memory));
+                                     buffer.Take(), bytes.size(), nullptr, MemoryRange{}, memory));
 }
 
 }  // namespace fathom::vulkan

@@ -62,21 +62,26 @@ class MemoryPool {
 
 class VulkanBuffer final : public hal::Buffer {
  public:
-  // Takes over `buffer` and, when `pool` is set, `range`; else `imported` is freed with it.
+  // Takes over `buffer` of `bound` >= `size` bytes and, when `pool` is set, `range`; else
+  // `imported` is freed with it.
   VulkanBuffer(uint8_t* host, uint64_t size, std::shared_ptr<LogicalDevice> device, VkBuffer buffer,
-               std::shared_ptr<MemoryPool> pool, MemoryRange range, VkDeviceMemory imported)
+               uint64_t bound, std::shared_ptr<MemoryPool> pool, MemoryRange range,
+               VkDeviceMemory imported)
       : Buffer(host, size),
         device_(std::move(device)),
         buffer_(buffer),
+        bound_(bound),
         pool_(std::move(pool)),
         range_(range),
         imported_(imported) {}
   ~VulkanBuffer() override;
   VkBuffer handle() const { return buffer_; }
+  uint64_t bound_size() const { return bound_; }  // of the VkBuffer
 
  private:
   const std::shared_ptr<LogicalDevice> device_;
   const VkBuffer buffer_;
+  const uint64_t bound_;
   const std::shared_ptr<MemoryPool> pool_;
   const MemoryRange range_;
   const VkDeviceMemory imported_;
