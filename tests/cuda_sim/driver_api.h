@@ -19,8 +19,11 @@ struct Driver {
 };
 Driver& TheDriver();
 
-// The calling thread's current context: the driver's, or null.
-extern thread_local Context* current_context;
+// The calling thread's stack of contexts; the last is current.
+extern thread_local std::vector<Context*> current_contexts;
+inline Context* CurrentContext() {
+  return current_contexts.empty() ? nullptr : current_contexts.back();
+}
 
 // Runs `call` with the current context under the lock; without one, or once a launch has failed,
 // answers with an error instead.
@@ -29,7 +32,7 @@ int WithContext(Call&& call) {
   Driver& driver = TheDriver();
   std::lock_guard lock(driver.mutex);
   if (!driver.initialised) return static_cast<int>(Error::not_initialized);
-  Context* context = current_context;
+  Context* context = CurrentContext();
   if (context == nullptr || context != driver.context.get()) {
     return static_cast<int>(Error::invalid_context);
   }

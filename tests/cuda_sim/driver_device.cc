@@ -9,7 +9,7 @@
 
 namespace fathom::cuda_sim {
 
-thread_local Context* current_context = nullptr;
+thread_local std::vector<Context*> current_contexts;
 
 Driver& TheDriver() {
   static Driver* driver = new Driver;  // outlives threads that call while the process ends
@@ -202,7 +202,6 @@ CUDA_SIM_API cuDevicePrimaryCtxRelease_v2(int device) {
   if (const Error error = CheckDevice(device); error != Error::ok) return Code(error);
   if (driver.retained == 0) return Code(Error::invalid_context);
   if (--driver.retained == 0) {
-    if (current_context == driver.context.get()) current_context = nullptr;
     driver.context.reset();
   }
   return 0;
@@ -212,12 +211,28 @@ CUDA_SIM_API cuCtxSetCurrent(Context* context) {
   Driver& driver = TheDriver();
   std::lock_guard lock(driver.mutex);
   if (context != nullptr && context != driver.context.get()) return Code(Error::invalid_context);
-  current_context = context;
+  if (!current_contexts.empty()) current_contexts.pop_back();
+  if (context != nullptr) current_contexts.push_back(context);
   return 0;
 }
 
 CUDA_SIM_API cuCtxGetCurrent(Context** context) {
-  *context = current_context;
+  *context = CurrentContext();
+  return 0;
+}
+
+CUDA_SIM_API cuCtxPushCurrent_v2(Context* context) {
+  Driver& driver = TheDriver();
+  std::lock_guard lock(driver.mutex);
+  if (context == nullptr || context != driver.context.get()) return Code(Error::invalid_context);
+  current_contexts.push_back(context);
+  return 0;
+}
+
+CUDA_SIM_API cuCtxPopCurrent_v2(Context** context) {
+  if (current_contexts.empty()) return Code(Error::invalid_context);
+  *context = current_contexts.back();
+  current_contexts.pop_back();
   return 0;
 }
 
