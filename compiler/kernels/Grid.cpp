@@ -21,6 +21,15 @@ llvm::StringRef word(mlir::DictionaryAttr config, llvm::StringRef name) {
   return attr ? attr.getValue() : llvm::StringRef();
 }
 
+std::optional<Enc> encodingOf(llvm::StringRef name) {
+  return llvm::StringSwitch<std::optional<Enc>>(name)
+      .Case("f32", Enc::f32)
+      .Case("bf16", Enc::bf16)
+      .Case("q8", Enc::q8)
+      .Case("q4", Enc::q4)
+      .Default(std::nullopt);
+}
+
 // The grid as a list of arguments of a minimum for each of x, y, z.
 using Extents = std::array<llvm::SmallVector<mlir::AffineExpr, 2>, 3>;
 
@@ -108,12 +117,7 @@ class GridOf {
 int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr config) {
   if (profile.gpu) return simt::ProjectionShape::of(*profile.gpu, word(config, "form")).tiles;
   int64_t rows = number(config, "rows", 0), cols = number(config, "cols", 0);
-  std::optional<Enc> enc = llvm::StringSwitch<std::optional<Enc>>(word(config, "enc"))
-                               .Case("f32", Enc::f32)
-                               .Case("bf16", Enc::bf16)
-                               .Case("q8", Enc::q8)
-                               .Case("q4", Enc::q4)
-                               .Default(std::nullopt);
+  std::optional<Enc> enc = encodingOf(word(config, "enc"));
   if (rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent || !enc) return 1;
   WeightLayout layout(*enc, rows, cols);
   int64_t bytes = layout.tileBytes * (word(config, "epilogue") == "swiglu" ? 2 : 1);
@@ -122,6 +126,16 @@ int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr conf
   constexpr int64_t kBytes = 256 << 10, kWorkgroups = 32;
   int64_t tiles = std::min(kBytes / bytes, layout.tiles / kWorkgroups);
   return std::clamp<int64_t>(tiles / 2 * 2, 2, std::max<int64_t>(2, roundUp(layout.tiles, 2)));
+}
+
+int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape) {
+  int64_t elements = 1;
+  for (int64_t extent : shape) elements *= extent;
+  std::optional<Enc> enc = encodingOf(encoding);
+  if (!enc || shape.size() < 2) return 4 * elements;
+  int64_t rows = shape[shape.size() - 2], cols = shape.back();
+  if (rows < 1 || cols < 1) return 0;
+  return WeightLayout(*enc, rows, cols).matrixBytes * (elements / (rows * cols));
 }
 
 void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyTokens,

@@ -50,15 +50,22 @@ const std::map<llvm::StringRef, Emitter>& table() {
 const std::map<llvm::StringRef, SimtEmitter>& gpuTable() {
   static const std::map<llvm::StringRef, SimtEmitter> emitters = {
       {"add", simt::emitAdd},
+      {"attention", simt::emitAttention},
+      {"attention_combine", simt::emitAttentionCombine},
+      {"attention_prefill", simt::emitAttentionPrefill},
       {"combine", simt::emitCombine},
       {"embed", simt::emitEmbed},
       {"encode", simt::emitEncode},
       {"experts", simt::emitExperts},
       {"kv_append", simt::emitKvAppend},
       {"latent_append", simt::emitLatentAppend},
+      {"latent_attention", simt::emitLatentAttention},
+      {"latent_attention_expanded", simt::emitLatentAttentionExpanded},
       {"linear", simt::emitLinear},
       {"norm", simt::emitNorm},
       {"rope", simt::emitRope},
+      {"route", simt::emitRoute},
+      {"route_plan", simt::emitRoutePlan},
       {"swiglu", simt::emitSwiglu},
   };
   return emitters;

@@ -42,6 +42,10 @@ mlir::FailureOr<KernelInterface> emitKernel(mlir::ModuleOp into, llvm::StringRef
 /// them.
 int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr config);
 
+/// Bytes of a weight of `shape` in an encoding of docs/spec/encodings.md; plain encodings take 4 an
+/// element.
+int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape);
+
 /// Sets the entries by which a target cuts the work of `family`: `panel_tiles` of projections and,
 /// on a GPU, their `form`, "many" for entry points of many tokens and "few" for the others.
 void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyTokens,

@@ -182,6 +182,13 @@ FailureOr<Value> EntryLowering::weight(Value encoded, Operation* user) {
   if (!encode)
     return user->emitOpError("cannot be lowered: its weight has no encoding; run "
                              "fathom-assign-encodings first");
+  auto type = cast<RankedTensorType>(encoded.getType());
+  const int64_t bytes = kernels::weightBytes(graph::stringifyEncoding(encodingOf(encoded)), type.getShape());
+  if (program.profile.gpu && bytes > program.profile.gpu->maxBufferRange)
+    return user->emitOpError("cannot be lowered for target '")
+           << program.profile.name << "': its weight of type " << type << " takes " << bytes
+           << " bytes, a kernel of this target can be given " << program.profile.gpu->maxBufferRange
+           << " (phase lower); a smaller encoding (--quantize) may fit";
   auto symbol = program.weights.get(encode);
   if (failed(symbol)) return failure();
   use = schedule::UseWeightOp::create(builder, function.getLoc(), *symbol);

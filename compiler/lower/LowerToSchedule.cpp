@@ -68,6 +68,9 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     auto program = fathom::schedule::ProgramOp::create(builder, module.getLoc(), symbol, profile.name,
                                                        profile.driver, features,
                                                        cache.getDictionary(&getContext()));
+    // Where transient buffers may begin, for the memory planner.
+    if (profile.bindingAlignment() > 1)
+      program->setAttr("schedule.alignment", builder.getI64IntegerAttr(profile.bindingAlignment()));
     fathom::lower::ProgramLowering lowering(program, profile, weights);
     lowering.cacheElement = cacheElement;
     lowering.pageTokens = kPageTokens;

@@ -44,7 +44,7 @@ bool addTo(LinearSize& size, AffineExpr expr, int64_t factor) {
   return false;
 }
 
-int64_t roundUp(int64_t n) { return (n + 63) / 64 * 64; }
+int64_t roundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // A place that several buffers take one after the other.
 struct Slot {
@@ -81,6 +81,9 @@ struct PlanMemory : fathom::schedule::impl::PlanMemoryPassBase<PlanMemory> {
     fathom::schedule::EntryOp entry = getOperation();
     Builder builder(&getContext());
     SmallVector<Slot> slots;
+    // A target that binds only some offsets says which; a cache line is the least.
+    auto wanted = entry->getParentOp()->getAttrOfType<IntegerAttr>("schedule.alignment");
+    const int64_t alignment = std::max<int64_t>(64, wanted ? wanted.getInt() : 1);
     for (auto& [buffer, live] : lifetimes(entry)) {
       LinearSize size;
       AffineMap map = buffer.getSize();
@@ -88,8 +91,8 @@ struct PlanMemory : fathom::schedule::impl::PlanMemoryPassBase<PlanMemory> {
         buffer.emitOpError("cannot be placed: expected a size of the form a T + b B + p P + r R + c");
         return signalPassFailure();
       }
-      size.constant = roundUp(size.constant);
-      for (int64_t& coefficient : size.coefficient) coefficient = roundUp(coefficient);
+      size.constant = roundUp(size.constant, alignment);
+      for (int64_t& coefficient : size.coefficient) coefficient = roundUp(coefficient, alignment);
       // The free slot of the most similar size.
       Slot* best = nullptr;
       for (Slot& slot : slots)

@@ -88,6 +88,8 @@ TargetProfile profileNamed(const std::string& name) {
 }
 
 std::vector<std::string> runnableProfiles() {
+  // For work on one target: its name alone.
+  if (const char* only = std::getenv("FATHOM_TEST_PROFILE")) return {only};
   auto host = llvm::sys::getHostCPUFeatures();
   std::vector<std::string> names;
   for (const char* name : {"cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:native"}) {
@@ -97,8 +99,21 @@ std::vector<std::string> runnableProfiles() {
     if (runs) names.push_back(name);
   }
   if (haveAarch64Emulator()) names.push_back("cpu:aarch64");
+  for (const std::string& name : gpuProfiles()) names.push_back(name);
   return names;
 }
+
+std::vector<std::string> gpuProfiles() {
+  std::vector<std::string> names;
+  for (const char* name : {"vulkan:generic", "cuda:sm_80"}) {
+    if (!registry().find(llvm::StringRef(name).split(':').first)) continue;
+    TargetProfile profile = profileNamed(name);
+    if (haveGpu(profile.driver, name, profile.features)) names.push_back(name);
+  }
+  return names;
+}
+
+bool isGpu(const std::string& profile) { return profileNamed(profile).gpu.has_value(); }
 
 GuardedMemory::GuardedMemory(size_t bytes, int fill) : size_(bytes) {
   size_t page = sysconf(_SC_PAGESIZE);

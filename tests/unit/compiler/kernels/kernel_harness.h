@@ -28,7 +28,11 @@ struct KernelSpec {
 /// The profiles whose code runs on this machine: x86-64-v3, x86-64-v4 and native as far as they do,
 /// and cpu:aarch64 in an emulator where there is one (emulator.h).
 std::vector<std::string> runnableProfiles();
+/// A profile of every GPU driver of this build that has a device here; among runnableProfiles().
+std::vector<std::string> gpuProfiles();
+/// A name that ends in "+many" is the profile before it; projections take the form for many tokens.
 TargetProfile profileNamed(const std::string& name);
+bool isGpu(const std::string& profile);
 
 /// Memory whose end (rounded up to 64 bytes) is followed by a page that faults, and whose beginning
 /// is 64-byte aligned: reading or writing past the end kills the test. Filled with `fill` bytes
