@@ -147,6 +147,12 @@ fathom_status fathom_model_open(const char* path, const fathom_model_options* op
     FATHOM_ASSIGN_OR_RETURN(open.load, ToLoadMode(given.load));
     open.threads = given.threads;
     if (given.device != nullptr) open.device = given.device;
+    if (given.code_cache != nullptr) open.code_cache = given.code_cache;
+    if (given.build_progress != nullptr) {
+      open.build_progress = [given](uint64_t done, uint64_t total) {
+        return given.build_progress(given.user, done, total);
+      };
+    }
     open.check_full = given.check_full;
     if (given.progress != nullptr) {
       open.progress = [given](uint64_t done, uint64_t total) {
@@ -183,6 +189,8 @@ fathom_status fathom_model_get_info(const fathom_model* model, fathom_model_info
     value.has_tokenizer = m.tokenizer() != nullptr;
     value.has_chat_template = m.tokenizer() != nullptr && m.tokenizer()->ChatTemplate().has_value();
     value.weights_mapped = m.program()->weights().mode() == fathom::LoadMode::map;
+    value.device = m.device().info().id.c_str();
+    value.device_reason = m.device_reason().c_str();
     return WriteSized("fathom_model_info", value, info);
   });
 }

@@ -60,10 +60,15 @@ typedef struct fathom_model_options {
   size_t size;
   int32_t load;       /* a fathom_load */
   int32_t threads;    /* 0: one per physical core that the process may use */
-  const char* device; /* "cpu", "cpu:0", "null" ...; NULL: "cpu" */
+  const char* device; /* "cpu", "vulkan:0", "auto" ...; NULL: "cpu" */
   bool check_full;    /* compare every hash before use */
   fathom_progress progress;
   void* user;
+  /* Kernels done and in all, for devices that make machine code when a model is opened. From any
+   * thread, one call at a time; also gets `user`. */
+  fathom_progress build_progress;
+  /* Folder that keeps such code for the next time; NULL: the user's cache folder, "off": none. */
+  const char* code_cache;
 } fathom_model_options;
 FATHOM_API void fathom_model_options_init(fathom_model_options* options);
 
@@ -85,7 +90,9 @@ typedef struct fathom_model_info {
   uint32_t layers;
   bool has_tokenizer;
   bool has_chat_template;
-  bool weights_mapped; /* mapped, not copied */
+  bool weights_mapped;       /* mapped, not copied */
+  const char* device;        /* "vulkan:0" */
+  const char* device_reason; /* why "auto" chose it; "" when it was named */
 } fathom_model_info;
 /* Set `info->size` first. */
 FATHOM_API fathom_status fathom_model_get_info(const fathom_model* model, fathom_model_info* info);

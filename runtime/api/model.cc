@@ -2,6 +2,7 @@
 // Opening a model, cheapest check first.
 #include "runtime/api/model.h"
 
+#include "runtime/api/pick_device.h"
 #include "runtime/base/status.h"
 
 namespace fathom {
@@ -10,8 +11,16 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Open(const std::string& path
                                                          const ModelOptions& options) {
   std::shared_ptr<Model> model(new Model);
   FATHOM_ASSIGN_OR_RETURN(std::shared_ptr<const Artifact> artifact, Artifact::Open(path));
-  FATHOM_ASSIGN_OR_RETURN(model->device_,
-                          hal::MakeDriverRegistry().Open(options.device, {options.threads}));
+  const hal::DriverRegistry registry = hal::MakeDriverRegistry();
+  const hal::DeviceOptions device_options = {options.threads, options.build_progress,
+                                             options.code_cache};
+  if (options.device == "auto") {
+    FATHOM_ASSIGN_OR_RETURN(PickedDevice picked, PickDevice(*artifact, registry, device_options));
+    model->device_ = std::move(picked.device);
+    model->device_reason_ = std::move(picked.reason);
+  } else {
+    FATHOM_ASSIGN_OR_RETURN(model->device_, registry.Open(options.device, device_options));
+  }
   // Says that the device cannot run it before gigabytes are read.
   FATHOM_RETURN_IF_ERROR(PickProgram(*artifact, *model->device_).status());
   if (artifact->header().tokenizer() >= 0) {
@@ -27,10 +36,13 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Open(const std::string& path
   if (options.check_full) {
     FATHOM_RETURN_IF_ERROR(artifact->VerifyHashes(options.threads, options.progress));
   }
+  // A device with memory of its own takes the weights from the file's mapping: a copy in the host's
+  // memory would be one too many.
+  const LoadMode load = model->device_->info().on_host ? options.load : LoadMode::map;
   FATHOM_ASSIGN_OR_RETURN(std::shared_ptr<const Weights> weights,
-                          Weights::Load(artifact, options.load, options.threads, options.progress));
-  FATHOM_ASSIGN_OR_RETURN(model->program_,
-                          Program::Load(std::move(artifact), std::move(weights), *model->device_));
+                          Weights::Load(artifact, load, options.threads, options.progress));
+  FATHOM_ASSIGN_OR_RETURN(model->program_, Program::Load(std::move(artifact), std::move(weights),
+                                                         *model->device_, options.progress));
   return std::shared_ptr<const Model>(std::move(model));
 }
 

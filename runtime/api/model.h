@@ -19,9 +19,11 @@ namespace fathom {
 struct ModelOptions {
   LoadMode load = LoadMode::automatic;
   int threads = 0;
-  std::string device = "cpu";
+  std::string device = "cpu";  // or "auto"
   bool check_full = false;
-  ProgressFunction progress;
+  ProgressFunction progress;        // bytes
+  ProgressFunction build_progress;  // kernels, on devices that make machine code when loading
+  std::string code_cache;           // as hal::DeviceOptions
 };
 
 class Model {
@@ -32,6 +34,8 @@ class Model {
   const Artifact& artifact() const { return program_->artifact(); }
   const schema::Model& header() const { return *artifact().header().model(); }
   hal::Device& device() const { return *device_; }
+  // Why "auto" chose the device; "" when the caller named it.
+  const std::string& device_reason() const { return device_reason_; }
   const std::shared_ptr<const Program>& program() const { return program_; }
   // Null when the artifact has none.
   const text::Tokenizer* tokenizer() const { return tokenizer_.get(); }
@@ -42,6 +46,7 @@ class Model {
   Model() = default;
 
   std::unique_ptr<hal::Device> device_;
+  std::string device_reason_;
   std::shared_ptr<const Program> program_;
   std::vector<uint8_t> tokenizer_bytes_;  // tokenizer_ points into it
   std::unique_ptr<text::Tokenizer> tokenizer_;

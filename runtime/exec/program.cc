@@ -83,6 +83,9 @@ absl::StatusOr<uint32_t> PickProgram(const Artifact& artifact, const hal::Device
     }
   }
   if (best >= 0) return static_cast<uint32_t>(best);
+  if (const std::string& target = device.info().suggested_target; !target.empty()) {
+    absl::StrAppend(&reasons, "; compiling with --target=", target, " would add one");
+  }
   return UnsupportedError(artifact.path(),
                           absl::StrCat("no program for the device ", device.info().id, reasons));
 }

@@ -25,11 +25,12 @@ struct DeviceInfo {
   std::string architecture;           // "x86-64", "aarch64", "" where it means nothing
   std::vector<std::string> features;  // "avx512f", ... as programs name them
   uint64_t memory_bytes = 0;
-  uint32_t compute_units = 0;   // cores, streaming multiprocessors ...
-  std::string driver;           // "Mesa 22.3.6, Vulkan 1.3.230"; "" where it means nothing
-  std::string unusable;         // why Open would refuse the device; "": it would not
-  bool on_host = false;         // its work runs on this machine's processor
-  bool unified_memory = false;  // its memory is the host's
+  uint32_t compute_units = 0;    // cores, streaming multiprocessors ...
+  std::string driver;            // "Mesa 22.3.6, Vulkan 1.3.230"; "" where it means nothing
+  std::string unusable;          // why Open would refuse the device; "": it would not
+  std::string suggested_target;  // what to compile for it when nothing better is known
+  bool on_host = false;          // its work runs on this machine's processor
+  bool unified_memory = false;   // its memory is the host's
 
   // Allocator::Allocate never gives more in one piece; 0: no limit but the memory.
   uint64_t max_buffer_bytes = 0;

@@ -2,6 +2,7 @@
 // Calls of the C interface, with statuses.
 #include "runtime/tools/api_handles.h"
 
+#include <cstdio>
 #include <random>
 
 #include "absl/strings/str_format.h"
@@ -11,8 +12,17 @@
 namespace fathom::tools {
 namespace {
 
+struct OpenProgress {
+  ProgressLine loading, building;
+};
+
 bool OnProgress(void* user, uint64_t done, uint64_t total) {
-  return static_cast<ProgressLine*>(user)->Update(done, total);
+  return static_cast<OpenProgress*>(user)->loading.Update(done, total);
+}
+
+bool OnBuild(void* user, uint64_t done, uint64_t total) {
+  static_cast<OpenProgress*>(user)->building.Show(absl::StrFormat("%u of %u", done, total));
+  return !Interrupted();
 }
 
 }  // namespace
@@ -34,7 +44,7 @@ absl::Status FromApi(fathom_status status) {
 }
 
 absl::StatusOr<ModelHandle> OpenModel(const ModelFlags& flags) {
-  ProgressLine progress("loading", flags.quiet);
+  OpenProgress progress{{"loading", flags.quiet}, {"building kernels", flags.quiet}};
   fathom_model_options options;
   fathom_model_options_init(&options);
   options.load = flags.load == "map"    ? FATHOM_LOAD_MAP
@@ -44,10 +54,17 @@ absl::StatusOr<ModelHandle> OpenModel(const ModelFlags& flags) {
   options.device = flags.device.c_str();
   options.check_full = flags.check == "full";
   options.progress = OnProgress;
+  options.build_progress = OnBuild;
+  if (!flags.code_cache.empty()) options.code_cache = flags.code_cache.c_str();
   options.user = &progress;
   fathom_model* model = nullptr;
   FATHOM_RETURN_IF_ERROR(FromApi(fathom_model_open(flags.model.c_str(), &options, &model)));
-  return ModelHandle(model);
+  ModelHandle handle(model);
+  fathom_model_info info;
+  info.size = sizeof(info);
+  FATHOM_RETURN_IF_ERROR(FromApi(fathom_model_get_info(model, &info)));
+  if (info.device_reason[0] != 0) std::fprintf(stderr, "device: %s\n", info.device_reason);
+  return handle;
 }
 
 absl::StatusOr<SessionHandle> OpenSession(fathom_model* model, const GenerateFlags& flags) {

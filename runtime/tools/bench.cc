@@ -291,6 +291,7 @@ ModelOptions ModelFlags::ToOptions() const {
                                   : LoadMode::automatic;
   options.threads = threads;
   options.device = device;
+  options.code_cache = code_cache;
   options.check_full = check == "full";
   return options;
 }

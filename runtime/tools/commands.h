@@ -16,9 +16,10 @@ namespace fathom::tools {
 // Which model on which device; shared by the commands that run one.
 struct ModelFlags {
   std::string model;
-  std::string device = "cpu";
-  std::string load = "auto";  // auto | map | copy
-  std::string check;          // "" | full
+  std::string device = "cpu";  // or "auto"
+  std::string code_cache;      // "": the user's cache folder; "off"
+  std::string load = "auto";   // auto | map | copy
+  std::string check;           // "" | full
   int threads = 0;
   bool quiet = false;
   bool verbose = false;

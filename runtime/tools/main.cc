@@ -15,8 +15,11 @@ void AddModelFlags(CLI::App* app, ModelFlags* flags) {
   app->add_option("-m,--model,model", flags->model, "The artifact (*.fathom)")->required();
   app->add_option("-t,--threads", flags->threads, "Worker threads (default: one per physical core)")
       ->check(CLI::Range(0, 1024));
-  app->add_option("--device", flags->device, "Device: cpu, null, <driver>:<number>")
+  app->add_option("--device", flags->device,
+                  "Device: cpu, vulkan:0, cuda:0 ..., or auto (see fathom devices)")
       ->capture_default_str();
+  app->add_option("--code-cache", flags->code_cache,
+                  "Folder for compiled GPU kernels; off: none (default: the user's cache folder)");
   app->add_option("--load", flags->load, "How weights get into memory")
       ->check(CLI::IsMember({"auto", "map", "copy"}))
       ->capture_default_str();

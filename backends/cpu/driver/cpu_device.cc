@@ -40,6 +40,7 @@ class CpuDriver final : public hal::Driver {
     info.id = "cpu:0";
     info.name = CpuName();
     info.architecture = Architecture();
+    info.suggested_target = "cpu:native";
     info.features = CpuFeatures();
     info.memory_bytes = PhysicalMemory();
     info.compute_units = static_cast<uint32_t>(UsableCpus().physical);

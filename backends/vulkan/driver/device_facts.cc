@@ -271,6 +271,8 @@ hal::DeviceInfo ToDeviceInfo(const DeviceFacts& facts, size_t index, bool hide_h
   info.memory_bytes = facts.memory_bytes();
   info.driver = facts.driver;
   info.unusable = facts.unusable;
+  const bool generic = facts.Has("dot8") && facts.Has("invocations_256");
+  info.suggested_target = generic ? "vulkan:generic" : "vulkan:32bit";
   info.on_host = facts.type == VK_PHYSICAL_DEVICE_TYPE_CPU;
   info.unified_memory = facts.unified();
   info.max_buffer_bytes = facts.max_buffer;
