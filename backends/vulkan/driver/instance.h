@@ -22,6 +22,8 @@ struct DriverOptions {
   // Treat memory as a discrete GPU's: only host_io buffers have a host address, nothing is
   // imported. For tests on devices whose memory is the host's.
   bool hide_host_memory = false;
+  // When not 0: treat longer buffers as more than the device can allocate.
+  uint64_t max_buffer_bytes = 0;
 };
 
 // An instance with its physical devices; lives as long as what was made from it. Thread-safe after

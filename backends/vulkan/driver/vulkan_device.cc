@@ -4,6 +4,7 @@
 // A submission runs to its end inside Submit, or on the queue's own thread when it has to wait
 // (hal::HostQueue): the host has nothing to do meanwhile, and every failure, a lost device or a
 // hang among them, is there to be sent through the semaphores.
+#include <algorithm>
 #include <mutex>
 #include <optional>
 
@@ -81,8 +82,7 @@ class VulkanDriver final : public hal::Driver {
     const auto instance = GetInstance();
     if (!instance.ok()) return devices;
     for (size_t i = 0; i < (*instance)->physical_devices().size(); ++i) {
-      devices.push_back(ToDeviceInfo(ReadDeviceFacts((*instance)->physical_devices()[i]), i,
-                                     options_.hide_host_memory));
+      devices.push_back(ToDeviceInfo(Facts(**instance, i), i, options_.hide_host_memory));
     }
     return devices;
   }
@@ -92,7 +92,7 @@ class VulkanDriver final : public hal::Driver {
   absl::StatusOr<std::unique_ptr<hal::Device>> Open(size_t index,
                                                     const hal::DeviceOptions& options) override {
     FATHOM_ASSIGN_OR_RETURN(std::shared_ptr<const Instance> instance, GetInstance());
-    DeviceFacts facts = ReadDeviceFacts(instance->physical_devices()[index]);
+    DeviceFacts facts = Facts(*instance, index);
     hal::DeviceInfo info = ToDeviceInfo(facts, index, options_.hide_host_memory);
     if (!facts.unusable.empty()) {
       return UnsupportedError(info.id, absl::StrCat(facts.name, ": ", facts.unusable));
@@ -105,6 +105,13 @@ class VulkanDriver final : public hal::Driver {
   }
 
  private:
+  DeviceFacts Facts(const Instance& instance, size_t index) const {
+    DeviceFacts facts = ReadDeviceFacts(instance.physical_devices()[index]);
+    if (options_.max_buffer_bytes != 0) {
+      facts.max_buffer = std::min(facts.max_buffer, options_.max_buffer_bytes);
+    }
+    return facts;
+  }
   // Made when somebody asks for it: a program that runs on the CPU never opens the loader.
   absl::StatusOr<std::shared_ptr<const Instance>> GetInstance() const {
     std::lock_guard lock(mutex_);

@@ -48,6 +48,14 @@ abi::ImageT TestImage(uint32_t subgroup_size, bool views) {
   return image;
 }
 
+abi::ImageT HistoryImage() {
+  abi::ImageT image;
+  Add(&image, "append", 5, 1, 1, {0, 1, 2, 3, 4});
+  Add(&image, "history", 6, 1, 1, {0, 1, 2, 3, 4, 5});
+  Add(&image, "logits", 3, 1, 1, {0, 1, 2});
+  return image;
+}
+
 std::vector<uint8_t> Pack(const abi::ImageT& image) {
   flatbuffers::FlatBufferBuilder builder;
   abi::FinishImageBuffer(builder, abi::CreateImage(builder, &image));

@@ -19,6 +19,9 @@ std::vector<uint32_t> TestModule(const std::string& name);
 // reverse (2, 0), subgroup (1, 0), and with `views` also views (2, 0). `subgroup_size` is what the
 // kernel subgroup asks for.
 abi::ImageT TestImage(uint32_t subgroup_size = 0, bool views = false);
+// The kernels of the history model (tests/unit/runtime/artifact/history_model.h): append (5, 1),
+// history (6, 1), logits (3, 1).
+abi::ImageT HistoryImage();
 std::vector<uint8_t> Pack(const abi::ImageT& image);
 
 // A device without surprises: Vulkan's minimum limits, subgroups of 8, no features but subgroup
