@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // cvt: between integers and floating-point types, with every rounding, .sat, .ftz, .relu.
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <limits>
 
@@ -78,6 +79,18 @@ double OddValue(uint64_t bits, bool is_signed) {
   return negative ? -value : value;
 }
 
+// A long double holds every 64-bit integer, so that there is one rounding.
+uint64_t IntegerToDouble(uint64_t bits, bool is_signed, Rounding rounding) {
+  static_assert(std::numeric_limits<long double>::digits >= 64);
+  constexpr int kModes[] = {FE_TONEAREST, FE_TOWARDZERO, FE_DOWNWARD, FE_UPWARD, FE_TONEAREST};
+  volatile long double exact = is_signed ? static_cast<long double>(static_cast<int64_t>(bits))
+                                         : static_cast<long double>(bits);
+  std::fesetround(kModes[static_cast<int>(rounding)]);
+  volatile double rounded = static_cast<double>(exact);
+  std::fesetround(FE_TONEAREST);
+  return std::bit_cast<uint64_t>(static_cast<double>(rounded));
+}
+
 double ToWhole(double v, Whole whole) {
   switch (whole) {
     case Whole::rni:
@@ -147,6 +160,7 @@ uint64_t Saturated(uint64_t value, Type from, Type to) {
 uint64_t ConvertOne(uint64_t bits, const Conversion& c) {
   if (!IsAnyFloat(c.from)) {
     const uint64_t value = Extend(bits, c.from);
+    if (c.to == Type::f64) return IntegerToDouble(value, IsSigned(c.from), c.rounding);
     if (IsAnyFloat(c.to)) return StoreFloat(OddValue(value, IsSigned(c.from)), c);
     return Extend(c.saturate ? Saturated(value, c.from, c.to) : value, c.to);
   }

@@ -415,6 +415,7 @@ void Parser::ParseInstruction(const std::string& first, size_t begin) {
         word.substr(dot + 1, next == std::string::npos ? std::string::npos : next - dot - 1));
     dot = next;
   }
+  if (instruction.name == "call") in_.Fail("device functions are not supported");
   if (in_.Peek() != ';') ParseOperands(instruction);
   instruction.text = in_.Text(begin);
   in_.Expect(';');
