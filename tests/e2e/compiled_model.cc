@@ -49,7 +49,7 @@ int RunCompiler(const std::vector<std::string>& arguments, std::string* errors,
 }
 
 CompiledModel::CompiledModel(const std::string& checkpoint, const std::string& quantize,
-                             const std::string& target, int threads)
+                             const std::string& target, int threads, const std::string& device)
     : path_(TemporaryPath(".fathom")) {
   std::string errors;
   const int code = RunCompiler(
@@ -58,7 +58,8 @@ CompiledModel::CompiledModel(const std::string& checkpoint, const std::string& q
   fathom_model_options options;
   fathom_model_options_init(&options);
   options.threads = threads;
-  options.load = FATHOM_LOAD_MAP;
+  if (device == "cpu") options.load = FATHOM_LOAD_MAP;
+  options.device = device.c_str();
   options.check_full = true;
   Check(fathom_model_open(path_.c_str(), &options, &model_), "open");
   NewSession({});

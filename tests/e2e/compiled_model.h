@@ -19,9 +19,11 @@ int RunCompiler(const std::vector<std::string>& arguments, std::string* errors =
 // An open model and one session. Every failure throws std::runtime_error with the library's message.
 class CompiledModel {
  public:
-  // Compiles `checkpoint` to a temporary artifact, which lives as long as this object.
+  // Compiles `checkpoint` to a temporary artifact, which lives as long as this object, and opens it
+  // on `device`.
   CompiledModel(const std::string& checkpoint, const std::string& quantize,
-                const std::string& target = "cpu:native", int threads = 0);
+                const std::string& target = "cpu:native", int threads = 0,
+                const std::string& device = "cpu");
   ~CompiledModel();
   CompiledModel(const CompiledModel&) = delete;
   CompiledModel& operator=(const CompiledModel&) = delete;
