@@ -28,13 +28,13 @@ int Rank(const hal::Driver& driver, const hal::DeviceInfo& info) {
 absl::StatusOr<PickedDevice> Try(const Artifact& artifact, const Candidate& candidate,
                                  const hal::DeviceOptions& options) {
   const hal::DeviceInfo& info = candidate.info;
-  if (candidate.rank < 0) return UnsupportedError(info.id, "its work would run on this processor");
-  if (!info.unusable.empty()) return UnsupportedError(info.id, info.unusable);
+  if (candidate.rank < 0) return absl::UnimplementedError("its work would run on this processor");
+  if (!info.unusable.empty()) return absl::UnimplementedError(info.unusable);
   const uint64_t weights = WeightBytes(artifact);
   if (!info.on_host && info.memory_bytes < weights) {
-    return UnsupportedError(
-        info.id, absl::StrCat("its ", info.memory_bytes,
-                              " bytes of memory do not hold the weights (", weights, " bytes)"));
+    return absl::UnimplementedError(absl::StrCat("its ", info.memory_bytes,
+                                                 " bytes of memory do not hold the weights (",
+                                                 weights, " bytes)"));
   }
   PickedDevice picked;
   FATHOM_ASSIGN_OR_RETURN(picked.device, candidate.driver->Open(candidate.index, options));

@@ -206,13 +206,26 @@ absl::Status Context::GrowCache(uint32_t pages) {
   if (absl::IsResourceExhausted(grown.status()) && wanted > pages) {
     grown = device.allocator().Allocate(pages * page_bytes, hal::MemoryUse::cache);
   }
+  std::vector<uint8_t> saved;
+  if (absl::IsResourceExhausted(grown.status()) && cache_ != nullptr) {
+    // Old and new do not fit beside each other: the content waits in the host's memory.
+    saved.resize(cache_->size());
+    FATHOM_RETURN_IF_ERROR(Download(device, {cache_.get()}, absl::MakeSpan(saved)));
+    cache_.reset();
+    recordings_.clear();
+    grown = device.allocator().Allocate(pages * page_bytes, hal::MemoryUse::cache);
+    auto target =
+        grown.ok() ? *grown : device.allocator().Allocate(saved.size(), hal::MemoryUse::cache);
+    FATHOM_RETURN_IF_ERROR(target.status());
+    FATHOM_RETURN_IF_ERROR(Upload(device, saved, {target->get()}));
+    cache_ = *target;
+  } else if (grown.ok() && cache_ != nullptr) {
+    FATHOM_RETURN_IF_ERROR(CopyOnDevice(device, {cache_.get()}, {grown->get()}, cache_->size()));
+  }
   if (!grown.ok()) {
     return absl::Status(grown.status().code(),
                         absl::StrCat("KV cache of ", uint64_t{pages} * program_->page_tokens(),
                                      " tokens: ", grown.status().message()));
-  }
-  if (cache_ != nullptr) {
-    FATHOM_RETURN_IF_ERROR(CopyOnDevice(device, {cache_.get()}, {grown->get()}, cache_->size()));
   }
   // Recorded lists point into the old memory.
   recordings_.clear();

@@ -159,14 +159,6 @@ absl::Status Program::PlaceSegment(uint32_t segment, const ProgressFunction& pro
   return absl::OkStatus();
 }
 
-uint32_t Program::max_cache_pages() const {
-  const hal::DeviceInfo& info = device_.info();
-  uint64_t bytes = UINT64_MAX;
-  if (info.max_buffer_bytes != 0) bytes = std::min(bytes, info.max_buffer_bytes);
-  if (info.max_binding_bytes != 0) bytes = std::min(bytes, info.max_binding_bytes);
-  return static_cast<uint32_t>(std::min<uint64_t>(bytes / page_bytes(), INT32_MAX));
-}
-
 absl::Status Program::CheckSignature(const schema::EntryPoint& entry) const {
   const std::string where = absl::StrCat(artifact_->path(), ": ", header_->target()->str(),
                                          ": entry ", entry.name()->str());

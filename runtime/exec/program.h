@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/artifact/artifact.h"
 #include "runtime/artifact/weights.h"
+#include "runtime/exec/memory_plan.h"
 #include "runtime/hal/device.h"
 
 namespace fathom {
@@ -43,9 +44,8 @@ class Program {
 
   uint32_t page_tokens() const { return header_->kv()->page_tokens(); }
   uint64_t page_bytes() const { return header_->kv()->page_bytes(); }
-  // Most pages that one cache of the device can have: a cache is one buffer, which kernels reach
-  // through one binding.
-  uint32_t max_cache_pages() const;
+  // Most pages that one cache of the device can have.
+  uint32_t max_cache_pages() const { return MaxCachePages(device_.info(), page_bytes()); }
   uint32_t vocab_size() const { return artifact_->header().model()->vocab_size(); }
   // float32 elements from one row of logits to the next: vocab_size rounded up to 16.
   uint32_t logits_stride() const { return (vocab_size() + 15) / 16 * 16; }

@@ -63,6 +63,15 @@ struct InspectFlags {
   bool verbose = false;
 };
 
+struct PlanFlags {
+  std::string model;
+  std::string device = "cpu";
+  int64_t context_size = 0;  // 0: the model's
+  int sequences = 1;
+  int chunk = 512;
+  bool json = false;
+};
+
 struct VerifyFlags {
   std::string model;
   int threads = 0;
@@ -75,6 +84,7 @@ absl::Status RunBench(const BenchFlags& flags);
 absl::Status RunInspect(const InspectFlags& flags);
 absl::Status RunVerify(const VerifyFlags& flags);
 absl::Status RunDevices(bool json);
+absl::Status RunPlan(const PlanFlags& flags);
 
 // Replaces this process by fathom-compile, the one beside this program or else on PATH. Returns
 // only when neither can be started.

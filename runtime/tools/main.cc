@@ -112,6 +112,21 @@ void AddFileCommands(CLI::App& app, InspectFlags* inspect_flags, VerifyFlags* ve
   devices->callback([=] { *command = [=] { return RunDevices(*devices_json); }; });
 }
 
+void AddPlan(CLI::App& app, PlanFlags* flags, std::function<absl::Status()>* command) {
+  CLI::App* plan =
+      app.add_subcommand("plan", "Say how much memory a model needs, without loading it");
+  plan->add_option("-m,--model,model", flags->model, "The artifact (*.fathom)")->required();
+  plan->add_option("--device", flags->device, "Device, or auto")->capture_default_str();
+  plan->add_option("-c,--ctx-size", flags->context_size,
+                   "Tokens of context; 0: what the model was made for")
+      ->transform(CLI::AsSizeValue(true));
+  plan->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")
+      ->capture_default_str();
+  plan->add_option("-b,--sequences", flags->sequences, "Sequences at once")->capture_default_str();
+  plan->add_flag("--json", flags->json, "Print JSON");
+  plan->callback([=] { *command = [=] { return RunPlan(*flags); }; });
+}
+
 int Main(int argc, char** argv) {
   // Their flags are fathom-compile's own.
   if (argc >= 2 && (std::string(argv[1]) == "compile" || std::string(argv[1]) == "explain")) {
@@ -129,12 +144,14 @@ int Main(int argc, char** argv) {
   GenerateFlags run_flags, chat_flags;
   BenchFlags bench_flags;
   InspectFlags inspect_flags;
+  PlanFlags plan_flags;
   VerifyFlags verify_flags;
   bool devices_json = false;
   std::function<absl::Status()> command;
   AddRun(app, &run_flags, &command);
   AddChat(app, &chat_flags, &command);
   AddBench(app, &bench_flags, &command);
+  AddPlan(app, &plan_flags, &command);
   AddFileCommands(app, &inspect_flags, &verify_flags, &devices_json, &command);
   const auto is_named = [&](const CLI::App* sub) { return sub->check_name(argv[1]); };
   if (argc >= 2 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {

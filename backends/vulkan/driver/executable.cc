@@ -41,6 +41,8 @@ class BuildCache {
     if (cache_ == VK_NULL_HANDLE) return;
     const auto get = device_.vk().vkGetPipelineCacheData;
     if (get(device_.handle(), cache_, &size, nullptr) != VK_SUCCESS || size == loaded_) return;
+    // Some drivers keep compiled code in a place of their own: then there is only a header.
+    if (size <= sizeof(VkPipelineCacheHeaderVersionOne)) return;
     std::vector<uint8_t> data(size);
     if (get(device_.handle(), cache_, &size, data.data()) != VK_SUCCESS) return;
     data.resize(size);

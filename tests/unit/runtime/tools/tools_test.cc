@@ -84,6 +84,48 @@ TEST_F(ToolsTest, RunContinuesAText) {
                            HasSubstr("token limit"), Not(HasSubstr("\r"))));
 }
 
+TEST_F(ToolsTest, PlanSaysWhatFits) {
+  const auto plan = [](const std::string& rest) {
+    return Fathom("plan " + model_->path() + " --json " + rest);
+  };
+  Result r = plan("--device=cpu");
+  EXPECT_EQ(r.code, 0) << r.err;
+  auto json = nlohmann::json::parse(r.out);
+  // 1024 tokens of 4 bytes; the arena holds one hash, the logits a row of 128.
+  EXPECT_EQ(json["kv_cache"], 4096);
+  EXPECT_EQ(json["scratch"], 64);
+  EXPECT_EQ(json["weights"], 512);
+  EXPECT_EQ(json["inputs_and_logits"], 3 * 4 * 512 + 4 * 16 + 4 + 4 + 4 * 128);
+  EXPECT_EQ(json["largest_context"], 1024);
+  EXPECT_TRUE(json["fits"]);
+  json = nlohmann::json::parse(plan("--device=null -c 100 -b 3 --chunk 10").out);
+  EXPECT_EQ(json["kv_cache"], 2 * 256 * 3);
+  EXPECT_EQ(json["inputs_and_logits"], 3 * 4 * 10 + 4 * 2 * 3 + 4 * 3 + 4 * 3 + 4 * 128 * 3);
+  r = plan("-c 1025");
+  EXPECT_EQ(r.code, 2);
+  EXPECT_THAT(r.err, HasSubstr("one of 1024 would"));
+  EXPECT_FALSE(nlohmann::json::parse(r.out)["fits"]);
+  EXPECT_EQ(plan("--chunk 0").code, 1);
+  r = Fathom("plan " + model_->path() + " --device=auto");
+  EXPECT_EQ(r.code, 0);
+  EXPECT_THAT(r.err, HasSubstr("device: cpu:0"));
+  EXPECT_THAT(r.out, AllOf(HasSubstr("KV cache"), HasSubstr("largest context")));
+}
+
+TEST_F(ToolsTest, ADeviceWithoutCodeNamesTheTarget) {
+  const Result r = Fathom("devices --json");
+  for (const auto& device : nlohmann::json::parse(r.out)) {
+    if (device["id"] != "vulkan:0" || !device["usable"]) continue;
+    const Result run = Fathom(Run("-p a -n 1 --device=vulkan:0"));
+    EXPECT_EQ(run.code, 2);
+    EXPECT_THAT(run.err, AllOf(HasSubstr("no program for the device vulkan:0"),
+                               HasSubstr("--target=vulkan:")));
+  }
+  const Result none = Fathom(Run("-p a -n 1 --device=vulkan:77"));
+  EXPECT_NE(none.code, 0);
+  EXPECT_THAT(none.err, HasSubstr("vulkan:77"));
+}
+
 TEST_F(ToolsTest, RunReadsFilesAndPipes) {
   const std::string expected = Expected("Once upon", 5) + "\n";
   EXPECT_EQ(Fathom(Run("-n 5 --temp 0 -q"), "Once upon\n").out, expected);

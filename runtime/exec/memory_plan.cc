@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Evaluating the size expressions of a program for its largest calls.
+#include "runtime/exec/memory_plan.h"
+
+#include <algorithm>
+
+#include "runtime/base/checked.h"
+#include "runtime/base/status.h"
+#include "runtime/exec/expressions.h"
+
+namespace fathom {
+namespace {
+
+constexpr int64_t kMaxContext = int64_t{1} << 40;
+constexpr int32_t kMaxSequences = 4096, kMaxChunk = 65536;
+
+// Adds the call's arena, inputs and logits to what the plan has so far.
+absl::Status AddCall(const schema::EntryPoint& entry, const CallShape& shape, MemoryPlan* plan) {
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<int64_t> values, Evaluate(*entry.exprs(), shape));
+  uint64_t io = 0;
+  for (const schema::Buffer* buffer : *entry.buffers()) {
+    if (buffer->kind() != schema::BufferKind::input &&
+        buffer->kind() != schema::BufferKind::output) {
+      continue;
+    }
+    const int64_t size = std::max<int64_t>(values[buffer->size()], 0);
+    if (!CheckedAdd<uint64_t>(io, static_cast<uint64_t>(size), &io)) {
+      return InputError(buffer->name()->str(), "size does not fit 64 bits");
+    }
+  }
+  plan->scratch =
+      std::max(plan->scratch, static_cast<uint64_t>(std::max<int64_t>(values[entry.arena()], 0)));
+  plan->inputs_and_logits = std::max(plan->inputs_and_logits, io);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<MemoryPlan> PlanMemory(const Artifact& artifact, uint32_t program,
+                                      const MemoryRequest& request) {
+  const schema::Program& header = *artifact.header().programs()->Get(program);
+  if (request.context < 1 || request.context > kMaxContext) {
+    return InputError("ctx-size", "out of range", absl::StrCat("1 to ", kMaxContext),
+                      request.context);
+  }
+  if (request.sequences < 1 || request.sequences > kMaxSequences) {
+    return InputError("sequences", "out of range", absl::StrCat("1 to ", kMaxSequences),
+                      request.sequences);
+  }
+  if (request.chunk < 1 || request.chunk > kMaxChunk) {
+    return InputError("chunk", "out of range", absl::StrCat("1 to ", kMaxChunk), request.chunk);
+  }
+  MemoryPlan plan;
+  for (const schema::Segment* segment : *artifact.header().segments()) {
+    if (segment->kind() == schema::SegmentKind::weights) plan.weights += segment->length();
+  }
+  const uint64_t pages =
+      CeilDiv(static_cast<uint64_t>(request.context), header.kv()->page_tokens());
+  if (!CheckedMul<uint64_t>(pages * static_cast<uint64_t>(request.sequences),
+                            header.kv()->page_bytes(), &plan.cache)) {
+    return InputError("ctx-size", "the cache does not fit 64 bits");
+  }
+  for (const schema::EntryPoint* entry : *header.entries()) {
+    // A decode step has one token per sequence; any other call is filled up to the chunk.
+    const bool decode = entry->name()->str() == "decode";
+    CallShape shape;
+    shape.sequences = request.sequences;
+    shape.tokens = decode ? shape.sequences : std::max<int64_t>(request.chunk, shape.sequences);
+    shape.rows = shape.sequences;
+    shape.pages = static_cast<int64_t>(pages);
+    absl::Status status = AddCall(*entry, shape, &plan);
+    if (!status.ok()) {
+      return absl::Status(status.code(), absl::StrCat(artifact.path(), ": ", entry->name()->str(),
+                                                      ": ", status.message()));
+    }
+  }
+  plan.total = plan.weights;
+  for (uint64_t part : {plan.cache, plan.scratch, plan.inputs_and_logits}) {
+    if (!CheckedAdd<uint64_t>(plan.total, part, &plan.total)) {
+      return InputError(artifact.path(), "the memory it needs does not fit 64 bits");
+    }
+  }
+  return plan;
+}
+
+absl::StatusOr<int64_t> LargestContext(const Artifact& artifact, uint32_t program,
+                                       MemoryRequest request, const hal::DeviceInfo& device,
+                                       uint64_t memory) {
+  const schema::KvCache& kv = *artifact.header().programs()->Get(program)->kv();
+  const int64_t model = static_cast<int64_t>(artifact.header().model()->context_length());
+  // In pages; everything grows with them, so halving the interval finds the last that fits.
+  int64_t fits = 0;
+  int64_t fails = std::min<int64_t>(CeilDiv(static_cast<uint64_t>(model), kv.page_tokens()),
+                                    MaxCachePages(device, kv.page_bytes()) / request.sequences) +
+                  1;
+  while (fails - fits > 1) {
+    const int64_t middle = fits + (fails - fits) / 2;
+    request.context = middle * kv.page_tokens();
+    FATHOM_ASSIGN_OR_RETURN(const MemoryPlan plan, PlanMemory(artifact, program, request));
+    (plan.total <= memory ? fits : fails) = middle;
+  }
+  return std::min(fits * kv.page_tokens(), model);
+}
+
+uint32_t MaxCachePages(const hal::DeviceInfo& device, uint64_t page_bytes) {
+  uint64_t bytes = UINT64_MAX;
+  if (device.max_buffer_bytes != 0) bytes = std::min(bytes, device.max_buffer_bytes);
+  if (device.max_binding_bytes != 0) bytes = std::min(bytes, device.max_binding_bytes);
+  return static_cast<uint32_t>(std::min<uint64_t>(bytes / page_bytes, INT32_MAX));
+}
+
+}  // namespace fathom

@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// How much memory a program needs, from its artifact's header alone.
+#ifndef FATHOM_RUNTIME_EXEC_MEMORY_PLAN_H_
+#define FATHOM_RUNTIME_EXEC_MEMORY_PLAN_H_
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "runtime/artifact/artifact.h"
+#include "runtime/hal/device.h"
+
+namespace fathom {
+
+struct MemoryRequest {
+  int64_t context = 0;    // tokens per sequence, at least 1
+  int32_t sequences = 1;  // at the same time
+  int32_t chunk = 512;    // most tokens of one call
+};
+
+// Bytes.
+struct MemoryPlan {
+  uint64_t weights = 0;
+  uint64_t cache = 0;    // when every sequence has reached its context
+  uint64_t scratch = 0;  // arena of the entry point that needs most
+  uint64_t inputs_and_logits = 0;
+  uint64_t total = 0;
+};
+
+// For program `program` of the artifact. InvalidArgument for a request out of range, or sizes that
+// do not fit 64 bits.
+absl::StatusOr<MemoryPlan> PlanMemory(const Artifact& artifact, uint32_t program,
+                                      const MemoryRequest& request);
+
+// The largest context per sequence, a multiple of the page and at most the model's, with which a
+// plan's total is at most `memory` bytes and the cache fits one buffer of `device`; 0 when none is.
+absl::StatusOr<int64_t> LargestContext(const Artifact& artifact, uint32_t program,
+                                       MemoryRequest request, const hal::DeviceInfo& device,
+                                       uint64_t memory);
+
+// Most pages of `page_bytes` that one cache of the device can have: a cache is one buffer, which
+// kernels reach through one binding.
+uint32_t MaxCachePages(const hal::DeviceInfo& device, uint64_t page_bytes);
+
+}  // namespace fathom
+
+#endif  // FATHOM_RUNTIME_EXEC_MEMORY_PLAN_H_
