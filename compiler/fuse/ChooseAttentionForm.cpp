@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "compiler/fuse/Passes.h"
+#include "compiler/fuse/Views.h"
 
 namespace fathom::fuse {
 #define GEN_PASS_DEF_CHOOSEATTENTIONFORMPASS
@@ -13,6 +14,7 @@ namespace fathom::fuse {
 }  // namespace fathom::fuse
 
 using namespace mlir;
+using fathom::fuse::sliceOf;
 
 namespace {
 
@@ -21,30 +23,13 @@ struct HalvesOfKvB {
   Value uv;  // (heads, v_dim, rank)
 };
 
-// A static slice of dimension `dim`.
-Value slice(ImplicitLocOpBuilder& b, Value source, int64_t dim, int64_t offset, int64_t size) {
-  auto type = cast<RankedTensorType>(source.getType());
-  SmallVector<OpFoldResult> offsets(type.getRank(), b.getIndexAttr(0));
-  SmallVector<OpFoldResult> strides(type.getRank(), b.getIndexAttr(1));
-  SmallVector<OpFoldResult> sizes;
-  for (int64_t d = 0; d < type.getRank(); ++d) {
-    if (type.isDynamicDim(d))
-      sizes.push_back(tensor::DimOp::create(b, source, d).getResult());
-    else
-      sizes.push_back(b.getIndexAttr(type.getDimSize(d)));
-  }
-  offsets[dim] = b.getIndexAttr(offset);
-  sizes[dim] = b.getIndexAttr(size);
-  return tensor::ExtractSliceOp::create(b, source, offsets, sizes, strides);
-}
-
 HalvesOfKvB split(ImplicitLocOpBuilder& b, fathom::graph::LatentAttentionOp op) {
   auto type = cast<RankedTensorType>(op.getKvB().getType());
   const int64_t heads = op.getHeads(), nope = op.getNope(), vDim = op.getVDim(), rank = op.getRank();
   Value perHead = tensor::ExpandShapeOp::create(
       b, RankedTensorType::get({heads, nope + vDim, rank}, type.getElementType()), op.getKvB(),
       SmallVector<ReassociationIndices>{{0, 1}, {2}});
-  return {slice(b, perHead, 1, 0, nope), slice(b, perHead, 1, nope, vDim)};
+  return {sliceOf(b, perHead, 1, 0, nope), sliceOf(b, perHead, 1, nope, vDim)};
 }
 
 // (heads, nope, rank) -> (heads, rank, nope).
@@ -65,7 +50,7 @@ Value nopeOf(ImplicitLocOpBuilder& b, fathom::graph::LatentAttentionOp op) {
   Value perHead = tensor::ExpandShapeOp::create(
       b, RankedTensorType::get({type.getDimSize(0), heads, headDim}, type.getElementType()), op.getQ(),
       SmallVector<ReassociationIndices>{{0}, {1, 2}}, shape);
-  return tensor::CollapseShapeOp::create(b, slice(b, perHead, 2, 0, op.getNope()),
+  return tensor::CollapseShapeOp::create(b, sliceOf(b, perHead, 2, 0, op.getNope()),
                                          SmallVector<ReassociationIndices>{{0}, {1, 2}});
 }
 

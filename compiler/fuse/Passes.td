@@ -73,4 +73,50 @@ def FuseResidualPass : Pass<"fathom-fuse-residual", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::fathom::graph::GraphDialect"];
 }
 
+def FuseSharedExpertsPass : Pass<"fathom-fuse-shared-experts", "::mlir::func::FuncOp"> {
+  let summary = "Make the shared experts members of the routed ones";
+  let description = [{
+    The shared experts of a layer are published as one MLP of n times an expert's width. Its rows cut
+    into n runs are n experts that every token visits with weight 1: they join the stacks of the
+    routed ones, and the router appends them to every token's choice (`shared` of
+    `graph.moe_route`). A layer has three kernels fewer, and the shared work is cut into workgroups
+    together with the rest. The sum over the width is cut into n sums, so results change by float32
+    rounding. Needs `fathom-fuse-swiglu` and `fathom-fuse-residual` before it.
+
+    ```mlir
+    // before: 64 experts of width 1408, shared ones of 2816 together
+    %i, %p = graph.moe_route %logits ... {top_k = 6}
+    %h = graph.linear_swiglu %x, %sg, %su
+    %s = graph.linear %h, %sd
+    %y = graph.moe_experts %x, %i, %p experts(%g, %u, %d) shared(%s) residual(%r)
+    // after: 66 experts of width 1408
+    %i, %p = graph.moe_route %logits ... {top_k = 6, shared = 2}
+    %y = graph.moe_experts %x, %i, %p experts(%g2, %u2, %d2) residual(%r)
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::fathom::graph::GraphDialect"];
+}
+
+def MergeProjectionsPass : Pass<"fathom-merge-projections", "::mlir::func::FuncOp"> {
+  let summary = "Merge projections that share an input";
+  let description = [{
+    Projections of the same input without bias or residual, whose weights have one encoding, become
+    one with the rows of all; the results are slices of its columns. Every weight but the last must
+    have a multiple of 16 rows, so that slices begin at tiles. One kernel instead of two or three, and
+    more rows to share among workers. Runs after the fusions that want a projection for themselves.
+
+    ```mlir
+    // before
+    %q = graph.linear %x, %wq : ... -> tensor<?x3072xf32>
+    %c = graph.linear %x, %wkv : ... -> tensor<?x576xf32>
+    // after
+    %w = tensor.concat dim(0) the sources of %wq, %wkv, encoded
+    %y = graph.linear %x, %w : ... -> tensor<?x3648xf32>
+    %q = tensor.extract_slice %y[0, 0] [%T, 3072] [1, 1]
+    %c = tensor.extract_slice %y[0, 3072] [%T, 576] [1, 1]
+    ```
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect", "::fathom::graph::GraphDialect"];
+}
+
 #endif // FATHOM_COMPILER_FUSE_PASSES_TD

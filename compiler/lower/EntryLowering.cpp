@@ -208,8 +208,25 @@ FailureOr<Value> EntryLowering::matrix(Value encoded, Operation* user, Config& c
 }
 
 bool EntryLowering::isLastUse(Value value, Operation* user) {
-  Operation* last = lastReader(value);
-  return last == user && value.getDefiningOp() && !isView(value.getDefiningOp());
+  Operation* made = value.getDefiningOp();
+  if (!made || lastReader(value) != user) return false;
+  if (!isView(made)) return true;
+  // Columns that no other view of their rows shows.
+  auto slice = dyn_cast<tensor::ExtractSliceOp>(made);
+  if (!slice || slice.getType().getRank() != 2) return false;
+  auto columns = [](tensor::ExtractSliceOp op) {
+    return std::pair(op.getStaticOffsets()[1], op.getStaticOffsets()[1] + op.getType().getDimSize(1));
+  };
+  auto [begin, end] = columns(slice);
+  for (Operation* other : slice.getSource().getUsers()) {
+    if (other == made || isa<tensor::DimOp>(other)) continue;
+    auto view = dyn_cast<tensor::ExtractSliceOp>(other);
+    if (!view || view.getType().getRank() != 2) return false;
+    auto [otherBegin, otherEnd] = columns(view);
+    if (otherBegin < end && begin < otherEnd) return false;
+  }
+  Operation* source = slice.getSource().getDefiningOp();
+  return source && !isView(source);
 }
 
 std::string EntryLowering::label(Operation* op, StringRef part) {

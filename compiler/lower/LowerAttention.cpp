@@ -135,6 +135,9 @@ LogicalResult EntryLowering::lower(graph::AttentionOp op) {
   if (op.getSinks()) return op.emitOpError("cannot be lowered: attention sinks have no kernel yet");
   auto q = rowsOf(op.getQ(), op);
   if (failed(q)) return failure();
+  const Arg query(q->buffer, 4 * q->offset);
+  if (query.offset % program.profile.bindingAlignment() != 0)
+    return op.emitOpError("cannot be lowered: q begins at element ") << q->offset << " of its rows";
   Config config;
   const Arg layerCache = cacheOf(op.getLayer(), config);
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
@@ -145,13 +148,13 @@ LogicalResult EntryLowering::lower(graph::AttentionOp op) {
   config.set("window", builder.getI64IntegerAttr(op.getWindow()));
   if (!isPrefill())
     return launchSplit(op, "attention", config,
-                       {q->buffer, positions, sequence, pageTable, layerCache}, op.getHeads(),
+                       {query, positions, sequence, pageTable, layerCache}, op.getHeads(),
                        op.getHeadDim(), op.getResult());
   const Rows out = newRows("attention", T(), op.getHeads() * op.getHeadDim());
   rows[op.getResult()] = out;
   config.set("grid_heads", builder.getI64IntegerAttr(op.getKvHeads()));
   launch("attention_prefill", config,
-         {{q->buffer, sequence, positions, pageTable, contextLength, layerCache, out.buffer},
+         {{query, sequence, positions, pageTable, contextLength, layerCache, out.buffer},
           T(),
           {T(), P()},
           label(op, "attention")});

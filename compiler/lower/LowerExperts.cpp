@@ -16,13 +16,15 @@ LogicalResult EntryLowering::lower(graph::MoeRouteOp op) {
     if (failed(value)) return failure();
     launched.args.push_back(*value);
   }
-  const Value index = newBuffer("route_index", T() * (4 * topK));
-  const Value share = newBuffer("route_weight", T() * (4 * topK));
+  const int64_t slots = topK + op.getShared();
+  const Value index = newBuffer("route_index", T() * (4 * slots));
+  const Value share = newBuffer("route_weight", T() * (4 * slots));
   launched.args.append({index, share});
   launched.outputs = 2;
   Config config;
   config.set("experts", builder.getI64IntegerAttr(experts));
   config.set("top_k", builder.getI64IntegerAttr(topK));
+  config.set("shared", builder.getI64IntegerAttr(op.getShared()));
   config.set("n_group", builder.getI64IntegerAttr(op.getNGroup()));
   config.set("topk_group", builder.getI64IntegerAttr(op.getTopkGroup()));
   config.set("scoring", builder.getStringAttr(graph::stringifyScoring(op.getScoring())));

@@ -3,6 +3,8 @@
 #include "compiler/lower/ProgramLowering.h"
 
 #include "compiler/lower/EntryLowering.h"
+#include <algorithm>
+
 #include "llvm/Support/raw_ostream.h"
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/IR/Builders.h"
@@ -22,17 +24,25 @@ SmallVector<Operation*> expressionOf(Value value) {
   return SmallVector<Operation*>(ops.begin(), ops.end());
 }
 
-// The first published name in an expression, experts' numbers cut out, and how often it was viewed.
+// The published names in an expression, experts' numbers cut out: "layers.0.q_proj.weight", or
+// "layers.0.q_proj.weight+k_proj.weight" where weights were joined.
 std::string nameOf(ArrayRef<Operation*> expression) {
-  std::string name;
+  std::string names, first;
   for (Operation* op : expression) {
-    if (auto param = dyn_cast<graph::ParamOp>(op); param && name.empty()) {
-      name = cast<StringAttr>(param.getNames()[0]).str();
-      if (const size_t at = name.find(".experts.0."); param.getNames().size() > 1 && at != std::string::npos)
-        name.replace(at, 11, ".experts.");
+    auto param = dyn_cast<graph::ParamOp>(op);
+    if (!param) continue;
+    std::string name = cast<StringAttr>(param.getNames()[0]).str();
+    if (const size_t at = name.find(".experts.0."); param.getNames().size() > 1 && at != std::string::npos)
+      name.replace(at, 11, ".experts.");
+    if (first.empty()) {
+      names = first = name;
+      continue;
     }
+    const auto differs = std::mismatch(first.begin(), first.end(), name.begin(), name.end()).second;
+    const size_t module = name.rfind('.', differs - name.begin());
+    names += "+" + name.substr(module == std::string::npos ? 0 : module + 1);
   }
-  return name.empty() ? "rope_table" : name;
+  return names.empty() ? "rope_table" : names;
 }
 
 }  // namespace

@@ -60,6 +60,8 @@ void addPhasePasses(OpPassManager& manager, Phase phase, const CompileOptions& o
     case Phase::kFuse:
       manager.addNestedPass<func::FuncOp>(fuse::createFuseSwigluPass());
       manager.addNestedPass<func::FuncOp>(fuse::createFuseResidualPass());
+      manager.addNestedPass<func::FuncOp>(fuse::createFuseSharedExpertsPass());
+      manager.addNestedPass<func::FuncOp>(fuse::createMergeProjectionsPass());
       manager.addPass(createCSEPass());
       break;
     case Phase::kLower: {

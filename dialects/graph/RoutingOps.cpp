@@ -11,8 +11,8 @@ namespace fathom::graph {
 LogicalResult MoeRouteOp::inferReturnTypes(MLIRContext *context, std::optional<Location>,
                                            Adaptor op, SmallVectorImpl<Type> &types) {
   int64_t tokens = cast<RankedTensorType>(op.getLogits().getType()).getDimSize(0);
-  int64_t slots = op.getTopK();
-  if (slots <= 0) return failure();
+  if (op.getTopK() <= 0 || op.getShared() < 0) return failure();
+  int64_t slots = op.getTopK() + op.getShared();
   types.push_back(RankedTensorType::get({tokens, slots}, IntegerType::get(context, 32)));
   types.push_back(rowsType(context, tokens, slots));
   return success();
@@ -44,7 +44,9 @@ LogicalResult MoeRouteOp::verify() {
     return emitOpError() << "C7: scale must be finite and greater than 0, norm_eps finite and not "
                             "negative, got "
                          << getScale() << " and " << getNormEps();
-  return verifyResults(*this, "C8");  // C8
+  if (getShared() < 0)  // C8
+    return emitOpError() << "C8: shared must not be negative, got " << getShared();
+  return verifyResults(*this, "C9");  // C9
 }
 
 //===-- moe_experts -------------------------------------------------------------------------===//

@@ -18,6 +18,9 @@ def Graph_MoeRouteOp : Graph_InferredOp<"moe_route", [Pure]> {
 
     The bias selects and never weighs. Ties go to the lower index; slots are ordered by falling b.
 
+    With `shared` = s > 0 every token visits s more experts, the ones behind the E routed ones:
+    index[t, top_k + i] = E + i and weight[t, top_k + i] = 1 for i < s.
+
     Worked example (noaux_tc, sigmoid, 8 experts, 4 groups, topk_group 2, top_k 3, normalize,
     scale 2.5): logits [2, -1, .5, .3, -2, 1.5, 0, -.5] and bias [0, 0, .3, 0, -.9, -.9, .1, 0] give
     group scores [1.1497, 1.4969, -0.8632, 0.9775], so groups 1 and 0; experts [2, 0, 3]; weights
@@ -31,7 +34,8 @@ def Graph_MoeRouteOp : Graph_InferredOp<"moe_route", [Pure]> {
     - C5: `greedy` has one group.
     - C6: `noaux_tc` with several groups has at least two experts in each.
     - C7: `scale` is finite and greater than 0, `norm_eps` finite and not negative.
-    - C8: the results are i32 [T, top_k] and f32 [T, top_k].
+    - C8: `shared` is not negative.
+    - C9: the results are i32 [T, top_k + shared] and f32 [T, top_k + shared].
 
     Example:
     ```mlir
@@ -46,7 +50,8 @@ def Graph_MoeRouteOp : Graph_InferredOp<"moe_route", [Pure]> {
                        DefaultValuedAttr<Graph_I64, "1">:$topk_group,
                        DefaultValuedAttr<BoolAttr, "false">:$normalize,
                        DefaultValuedAttr<Graph_F64, "1.0">:$scale,
-                       DefaultValuedAttr<Graph_F64, "1.0e-20">:$norm_eps);
+                       DefaultValuedAttr<Graph_F64, "1.0e-20">:$norm_eps,
+                       DefaultValuedAttr<Graph_I64, "0">:$shared);
   let results = (outs Graph_Slots:$index, Graph_Rows:$weight);
   let assemblyFormat = [{
     $logits (`bias` `(` $bias^ `)`)? `scoring` `` $scoring `method` `` $method

@@ -35,7 +35,7 @@ class Router {
   }
 
   KernelBuilder& k_;
-  int64_t experts_ = 0, topK_ = 0, groups_ = 1, topGroups_ = 1, inLd_ = 0;
+  int64_t experts_ = 0, topK_ = 0, shared_ = 0, groups_ = 1, topGroups_ = 1, inLd_ = 0;
   Scoring scoring_ = Scoring::kSoftmax;
   Method method_ = Method::kGreedy;
   bool normalize_ = false;
@@ -83,6 +83,7 @@ void Router::readConfig() {
   Config& cfg = k_.cfg();
   experts_ = cfg.in("experts", 1, 1 << 16);
   topK_ = cfg.in("top_k", 1, 256);
+  shared_ = cfg.in("shared", 0, 256, 1, 0);
   groups_ = cfg.in("n_group", 1, 1 << 16);
   topGroups_ = cfg.in("topk_group", 1, 1 << 16);
   scoring_ = static_cast<Scoring>(cfg.oneOf("scoring", {"softmax", "sigmoid", "sqrt_softplus"}));
@@ -179,7 +180,11 @@ void Router::limitGroups() {
 }
 
 void Router::pick(Val t) {
-  Val first = t * topK_;
+  Val first = t * (topK_ + shared_);
+  for (int64_t i = 0; i < shared_; ++i) {
+    k_.store(k_.constant(k_.i32(), static_cast<double>(experts_ + i)), index_, first + (topK_ + i));
+    k_.store(k_.constant(k_.f32(), 1), weight_, first + (topK_ + i));
+  }
   Vals sum = k_.forLoop(k_.idx(0), k_.idx(topK_), 1, {k_.constant(k_.f32(), 0)},
                         [&](Val j, ArrayRef<Val> acc) {
                           Val e = bestOf(k_, choice_, padded(experts_)).index;

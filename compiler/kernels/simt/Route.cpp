@@ -29,7 +29,8 @@ class Router {
   Val never() { return k_.constant(k_.f32(), kNever); }
 
   SimtBuilder& k_;
-  int64_t experts_ = 0, topK_ = 0, groups_ = 1, topGroups_ = 1, inLd_ = 0, inOffset_ = 0;
+  int64_t experts_ = 0, topK_ = 0, shared_ = 0, groups_ = 1, topGroups_ = 1;
+  int64_t inLd_ = 0, inOffset_ = 0;
   Scoring scoring_ = Scoring::kSoftmax;
   Method method_ = Method::kGreedy;
   bool normalize_ = false;
@@ -50,6 +51,7 @@ void Router::readConfig() {
   Config& cfg = k_.cfg();
   experts_ = cfg.in("experts", 1, 1 << 16);
   topK_ = cfg.in("top_k", 1, 256);
+  shared_ = cfg.in("shared", 0, 256, 1, 0);
   groups_ = cfg.in("n_group", 1, 1 << 16);
   topGroups_ = cfg.in("topk_group", 1, 1 << 16);
   scoring_ = static_cast<Scoring>(cfg.oneOf("scoring", {"softmax", "sigmoid", "sqrt_softplus"}));
@@ -159,7 +161,14 @@ void Router::limitGroups() {
 }
 
 void Router::pick(Val t) {
-  Val first = t * topK_;
+  Val first = t * (topK_ + shared_);
+  k_.ifThen(k_.lane() == 0, [&] {
+    for (int64_t i = topK_; i < topK_ + shared_; ++i) {
+      int64_t expert = experts_ + i - topK_;
+      k_.store(k_.constant(k_.i32(), static_cast<double>(expert)), index_, first + i);
+      k_.store(k_.constant(k_.f32(), 1), weight_, first + i);
+    }
+  });
   Vals sum = k_.forLoop(k_.idx(0), k_.idx(topK_), 1, {k_.constant(k_.f32(), 0)},
                         [&](Val j, ArrayRef<Val> in) {
                           Val e = bestOf(choice_, experts_);

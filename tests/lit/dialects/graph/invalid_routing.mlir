@@ -97,7 +97,15 @@ func.func @moe_route_c7_eps(%l: tensor<?x8xf32>) {
 // -----
 
 func.func @moe_route_c8(%l: tensor<?x8xf32>) {
-  // expected-error@+1 {{C8: result #0 must be 'tensor<?x3xi32>', got 'tensor<?x2xi32>'}}
+  // expected-error@+1 {{C8: shared must not be negative, got -1}}
+  %i, %w = graph.moe_route %l scoring softmax method greedy {top_k = 3, shared = -1} : (tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
+  return
+}
+
+// -----
+
+func.func @moe_route_c9(%l: tensor<?x8xf32>) {
+  // expected-error@+1 {{C9: result #0 must be 'tensor<?x3xi32>', got 'tensor<?x2xi32>'}}
   %i, %w = graph.moe_route %l scoring softmax method greedy {top_k = 3} : (tensor<?x8xf32>) -> (tensor<?x2xi32>, tensor<?x2xf32>)
   return
 }

@@ -151,6 +151,28 @@ TEST(Route, GoldenOfTheReference) {
   }
 }
 
+// Shared experts stand behind the chosen ones and change nothing else.
+TEST(Route, AppendsSharedExperts) {
+  Router r{24, 4, 4, 2, "sigmoid", "noaux_tc", true, 2.5};
+  constexpr int64_t kTokens = 3, kShared = 2, kSlots = 4 + kShared;
+  for (const std::string& profile : runnableProfiles()) {
+    auto image = KernelImage::build(
+        profile, {{"r", "route", r.config()}, {"s", "route", r.config() + ", shared = 2"}});
+    ASSERT_TRUE(image);
+    Guarded<float> logits(randomFloats(kTokens * r.ld(), 1)), bias(randomFloats(24, 2));
+    Guarded<int32_t> index(kTokens * 4), wider(kTokens * kSlots);
+    Guarded<float> weight(kTokens * 4), widerWeight(kTokens * kSlots);
+    image->run("r", kTokens, 1, 1, {logits, bias, index, weight});
+    image->run("s", kTokens, 1, 1, {logits, bias, wider, widerWeight});
+    for (int64_t t = 0; t < kTokens; ++t)
+      for (int64_t j = 0; j < kSlots; ++j) {
+        SCOPED_TRACE(profile + " " + std::to_string(t) + " " + std::to_string(j));
+        ASSERT_EQ(wider[t * kSlots + j], j < 4 ? index[t * 4 + j] : 24 + j - 4);
+        ASSERT_EQ(widerWeight[t * kSlots + j], j < 4 ? weight[t * 4 + j] : 1.0f);
+      }
+  }
+}
+
 // Every score + bias is negative: masked groups must still lose, which zeros in them would not.
 TEST(Route, MasksGroupsBelowNegativeChoices) {
   Router r{8, 3, 4, 2, "sigmoid", "noaux_tc", false, 1};
