@@ -13,6 +13,8 @@ namespace {
 constexpr uint32_t kOldestSm = 75;
 // Compute capabilities that programs may name, for the list of a device's features.
 constexpr uint32_t kKnownSms[] = {75, 80, 86, 87, 89, 90, 100, 103, 120, 121};
+// Those the compiler has profiles for.
+constexpr uint32_t kTargetSms[] = {75, 80, 89, 90, 100, 120};
 
 std::string Capability(uint32_t sm) { return absl::StrCat(sm / 10, ".", sm % 10); }
 
@@ -65,6 +67,9 @@ hal::DeviceInfo ToDeviceInfo(const GpuFacts& facts, const CudaApi& api, size_t i
   info.architecture = absl::StrCat("sm_", facts.sm);
   for (uint32_t sm : kKnownSms) {
     if (sm <= facts.sm) info.features.push_back(absl::StrCat("sm_", sm));
+  }
+  for (uint32_t sm : kTargetSms) {
+    if (sm <= facts.sm) info.suggested_target = absl::StrCat("cuda:sm_", sm);
   }
   info.memory_bytes = facts.memory_bytes;
   info.compute_units = facts.multiprocessors;
