@@ -16,9 +16,6 @@ namespace fathom::tools {
 namespace {
 
 constexpr uint64_t kHugePage = 2 << 20;
-constexpr size_t kMinRounds = 3;
-constexpr size_t kMaxRounds = 15;
-constexpr std::chrono::milliseconds kEnough{700};
 
 typedef uint64_t Vector __attribute__((vector_size(64)));
 
@@ -42,45 +39,54 @@ Sum(const uint8_t* bytes, uint64_t size) {
 
 }  // namespace
 
-double MeasureReadBandwidth(int threads, uint64_t bytes) {
-  const uint64_t share =
-      std::max<uint64_t>(bytes / static_cast<uint64_t>(threads) / 4096, 1) * 4096;
-  const uint64_t size = share * static_cast<uint64_t>(threads);
+BandwidthProbe::BandwidthProbe(int threads, uint64_t bytes) : threads_(threads) {
+  if (threads < 1) return;
+  share_ = std::max<uint64_t>(bytes / static_cast<uint64_t>(threads) / 4096, 1) * 4096;
+  const uint64_t size = share_ * static_cast<uint64_t>(threads);
+  mapped_ = size + kHugePage;
   void* mapping =
-      ::mmap(nullptr, size + kHugePage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (mapping == MAP_FAILED) return 0;
-  auto* memory = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(mapping) + kHugePage - 1) /
-                                            kHugePage * kHugePage);
-  (void)::madvise(memory, size, MADV_HUGEPAGE);
+      ::mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) return;
+  mapping_ = mapping;
+  memory_ = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(mapping) + kHugePage - 1) /
+                                       kHugePage * kHugePage);
+  (void)::madvise(memory_, size, MADV_HUGEPAGE);
+  std::memset(memory_, 1, size);
+}
 
+BandwidthProbe::~BandwidthProbe() {
+  if (mapping_ != nullptr) ::munmap(mapping_, mapped_);
+}
+
+double BandwidthProbe::Measure(int passes) const {
+  if (memory_ == nullptr || passes < 1) return 0;
   using Clock = std::chrono::steady_clock;
   std::vector<double> rates;
-  Clock::time_point first, start;
-  bool done = false;               // written while all threads wait
+  Clock::time_point start;
   std::atomic<uint64_t> sink = 0;  // keeps the sums alive
+  // Runs while all threads wait, at the beginning and end of every pass.
   auto note = [&]() noexcept {
     const Clock::time_point now = Clock::now();
     if (start != Clock::time_point()) {
       const double seconds = std::chrono::duration<double>(now - start).count();
-      rates.push_back(static_cast<double>(size) / seconds);
-      done = rates.size() >= kMaxRounds || (rates.size() >= kMinRounds && now - first > kEnough);
-    } else {
-      first = now;
+      rates.push_back(static_cast<double>(share_) * threads_ / seconds);
     }
     start = now;
   };
-  std::barrier barrier(threads, note);
+  rates.reserve(static_cast<size_t>(passes));
+  std::barrier barrier(threads_, note);
   const auto work = [&](int thread) {
-    uint8_t* part = memory + share * static_cast<uint64_t>(thread);
-    std::memset(part, thread + 1, share);  // touched by the thread that reads it
-    for (barrier.arrive_and_wait(); !done; barrier.arrive_and_wait()) sink += Sum(part, share);
+    const uint8_t* part = memory_ + share_ * static_cast<uint64_t>(thread);
+    barrier.arrive_and_wait();
+    for (int pass = 0; pass < passes; ++pass) {
+      sink += Sum(part, share_);
+      barrier.arrive_and_wait();
+    }
   };
   std::vector<std::thread> helpers;
-  for (int i = 1; i < threads; ++i) helpers.emplace_back(work, i);
+  for (int i = 1; i < threads_; ++i) helpers.emplace_back(work, i);
   work(0);
   for (std::thread& helper : helpers) helper.join();
-  ::munmap(mapping, size + kHugePage);
-  if (rates.empty()) return 0;
   std::sort(rates.begin(), rates.end());
   return rates[rates.size() / 2];
 }

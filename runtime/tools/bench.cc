@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "absl/strings/str_format.h"
 #include "runtime/base/status.h"
@@ -24,8 +25,13 @@ struct Measurement {
   std::string test;             // "pp512 @ d4096"
   std::vector<double> rates;    // tokens per second, sorted
   double bytes_per_second = 0;  // decode: of weights and cache, at the median
+  // Of each run, its bytes per second against the bandwidth measured before and after it.
+  std::vector<double> shares;  // sorted
   double median() const { return rates[rates.size() / 2]; }
+  double share() const { return shares.empty() ? 0 : shares[shares.size() / 2]; }
 };
+
+constexpr int kProbePasses = 5;
 
 class Bench {
  public:
@@ -40,7 +46,8 @@ class Bench {
         std::clamp<uint64_t>(model_->program()->weights().bytes(), 64 << 20, 1 << 30);
     if (model_->device().info().memory_bytes != 0) {
       progress_.Show("reading memory");
-      bandwidth_ = MeasureReadBandwidth(model_->device().workers(), bytes);
+      probe_.emplace(model_->device().workers(), bytes);
+      Probe();
     }
     int64_t longest = 1;
     for (int64_t depth : flags_.depth) {
@@ -55,6 +62,8 @@ class Bench {
       sequences_.push_back(id);
     }
     for (int64_t depth : flags_.depth) FATHOM_RETURN_IF_ERROR(RunDepth(depth));
+    std::sort(bandwidths_.begin(), bandwidths_.end());
+    if (!bandwidths_.empty()) bandwidth_ = bandwidths_[bandwidths_.size() / 2];
     return absl::OkStatus();
   }
 
@@ -74,10 +83,8 @@ class Bench {
     for (const Measurement& m : measurements_) {
       std::printf("%-20s %12.2f %12.2f %12.2f", m.test.c_str(), m.median(), m.rates.front(),
                   m.rates.back());
-      if (m.bytes_per_second > 0 && bandwidth_ > 0) {
-        std::printf(" %10.1f %10.1f %%", m.bytes_per_second / 1e9,
-                    100 * m.bytes_per_second / bandwidth_);
-      }
+      if (m.share() > 0)
+        std::printf(" %10.1f %10.1f %%", m.bytes_per_second / 1e9, 100 * m.share());
       std::printf("\n");
     }
   }
@@ -132,7 +139,7 @@ class Bench {
                                      {"runs", m.rates.size()}};
       if (m.bytes_per_second > 0) {
         test["bytes_per_second"] = m.bytes_per_second;
-        if (bandwidth_ > 0) test["of_bandwidth"] = m.bytes_per_second / bandwidth_;
+        if (m.share() > 0) test["of_bandwidth"] = m.share();
       }
       json["tests"].push_back(std::move(test));
     }
@@ -204,6 +211,12 @@ class Bench {
     return absl::OkStatus();
   }
 
+  double Probe() {
+    if (!probe_) return 0;
+    bandwidths_.push_back(probe_->Measure(kProbePasses));
+    return bandwidths_.back();
+  }
+
   absl::Status Measure(const char* kind, int64_t count, int64_t depth, bool one_by_one) {
     Measurement m;
     m.test = absl::StrFormat("%s%d", kind, count);
@@ -212,6 +225,13 @@ class Bench {
     // The first pass records lists, touches memory and wakes the machine.
     FATHOM_RETURN_IF_ERROR(Pass(one_by_one ? std::min<int64_t>(count, 8) : count, one_by_one));
     FATHOM_RETURN_IF_ERROR(Rewind(depth));
+    const bool compare = one_by_one && flags_.sequences == 1;
+    // Tokens lie at depth + 1 .. depth + count of their context.
+    const double bytes_per_token =
+        static_cast<double>(traffic_.weight_bytes) +
+        (static_cast<double>(depth) + static_cast<double>(count + 1) / 2) *
+            static_cast<double>(traffic_.cache_bytes_per_token);
+    double before = compare ? Probe() : 0;
     for (int r = 0; r < flags_.repetitions; ++r) {
       progress_.Show(absl::StrFormat("%s, %d of %d", m.test, r + 1, flags_.repetitions));
       profile_.clear();
@@ -221,17 +241,18 @@ class Bench {
           std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
       FATHOM_RETURN_IF_ERROR(Rewind(depth));
       m.rates.push_back(static_cast<double>(count * flags_.sequences) / seconds);
+      if (!compare) continue;
+      const double after = Probe();
+      if (before + after > 0)
+        m.shares.push_back(m.rates.back() * bytes_per_token / ((before + after) / 2));
+      before = after;
     }
+    std::sort(m.shares.begin(), m.shares.end());
     if (flags_.profile) profiles_.emplace_back(m.test, std::move(profile_));
     std::sort(m.rates.begin(), m.rates.end());
     // With several sequences a pass reads the weights once (experts more often), so no rate is
     // claimed.
-    if (one_by_one && flags_.sequences == 1) {
-      const double context = static_cast<double>(depth) + static_cast<double>(count + 1) / 2;
-      m.bytes_per_second =
-          m.median() * (static_cast<double>(traffic_.weight_bytes) +
-                        context * static_cast<double>(traffic_.cache_bytes_per_token));
-    }
+    if (compare) m.bytes_per_second = m.median() * bytes_per_token;
     measurements_.push_back(std::move(m));
     return absl::OkStatus();
   }
@@ -243,7 +264,9 @@ class Bench {
   std::vector<SequenceId> sequences_;
   Random random_{42};
   TokenTraffic traffic_;
-  double bandwidth_ = 0;  // bytes per second
+  std::optional<BandwidthProbe> probe_;
+  std::vector<double> bandwidths_;  // bytes per second, of every measurement
+  double bandwidth_ = 0;            // their median
   std::vector<Measurement> measurements_;
   std::vector<DispatchProfile> profile_;
   std::vector<std::pair<std::string, std::vector<DispatchProfile>>> profiles_;
