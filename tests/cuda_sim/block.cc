@@ -91,6 +91,7 @@ Block::Block(const Launch& launch)
 
 void Block::Run(const std::array<uint32_t, 3>& index, uint64_t seed) {
   index_ = index;
+  epoch_ = 0;
   shared_.Reset();
   local_.Reset();
   for (auto& warp : warps_) warp->Reset();
@@ -146,6 +147,7 @@ void Block::ReleaseBarrier() {
     warp->LeaveBarrier();
   }
   shared_.Barrier();
+  ++epoch_;
 }
 
 void Block::Report(const Fault& fault, const Warp* warp) const {

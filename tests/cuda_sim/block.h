@@ -19,6 +19,7 @@ namespace fathom::cuda_sim {
 struct LaunchOptions {
   Uninitialised uninitialised = Uninitialised::report;
   uint64_t seed = 1;
+  bool global_races = true;
   uint64_t max_steps = uint64_t{1} << 32;  // instructions of a warp in one block
 };
 
@@ -30,6 +31,7 @@ struct Launch {
   uint32_t dynamic_bytes = 0;
   std::vector<uint8_t> parameters;  // kernel->parameter_bytes
   const RegionList* regions = nullptr;
+  uint64_t number = 1;  // of the launch; another one for each
   LaunchOptions options;
 };
 
@@ -63,6 +65,10 @@ class Block {
 
   const Launch& launch() const { return launch_; }
   const std::array<uint32_t, 3>& index() const { return index_; }
+  uint32_t number() const {
+    return index_[0] + launch_.grid[0] * (index_[1] + launch_.grid[1] * index_[2]);
+  }
+  uint32_t epoch() const { return epoch_; }  // barriers so far
   uint32_t thread_count() const { return thread_count_; }
   uint32_t warp_count() const { return static_cast<uint32_t>(warps_.size()); }
   SharedMemory& shared() { return shared_; }
@@ -76,6 +82,7 @@ class Block {
   const Launch& launch_;
   const uint32_t thread_count_;
   std::array<uint32_t, 3> index_ = {0, 0, 0};
+  uint32_t epoch_ = 0;
   SharedMemory shared_;
   LocalMemory local_;
   std::vector<std::unique_ptr<Warp>> warps_;

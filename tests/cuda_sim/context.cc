@@ -41,6 +41,8 @@ Settings SettingsFromEnvironment() {
   if (mode != nullptr && std::strcmp(mode, "poison") == 0) {
     settings.launch.uninitialised = Uninitialised::poison;
   }
+  const char* races = std::getenv("FATHOM_CUDA_SIM_RACES");
+  settings.launch.global_races = races == nullptr || std::strcmp(races, "shared") != 0;
   if (const char* report = std::getenv("FATHOM_CUDA_SIM_REPORT")) settings.report = report;
   return settings;
 }
@@ -249,7 +251,8 @@ Error Context::LaunchKernel(const Function& function, const std::array<uint32_t,
   launch->options = settings_.launch;
   Give(stream, [this, launch] {
     launch->regions = &memory_.regions();
-    launch->options.seed = settings_.launch.seed + 0x9e3779b97f4a7c15u * ++launches_;
+    launch->number = ++launches_;
+    launch->options.seed = settings_.launch.seed + 0x9e3779b97f4a7c15u * launch->number;
     RunLaunch(*launch);
   });
   return Error::ok;

@@ -20,6 +20,8 @@ void UnmapPages(uint8_t* pages, uint64_t bytes) {
   if (pages != nullptr) ::munmap(pages, std::max<uint64_t>(bytes, 1));
 }
 
+uint64_t RecordsBytes(uint64_t bytes) { return (bytes / kRecordBytes + 1) * sizeof(GlobalRecord); }
+
 bool Holds(const Region& region, uint64_t address, uint64_t bytes) {
   return address >= region.begin && address - region.begin <= region.bytes &&
          bytes <= region.bytes - (address - region.begin);
@@ -52,11 +54,15 @@ std::string DescribeAddress(const RegionList& regions, uint64_t address) {
 }
 
 DeviceMemory::~DeviceMemory() {
-  for (const Region& region : regions_) {
-    if (region.valid == nullptr) continue;
-    UnmapPages(region.data, region.bytes);
-    UnmapPages(region.valid, region.bytes);
-  }
+  for (const Region& region : regions_) Release(region);
+}
+
+void DeviceMemory::Release(const Region& region) {
+  UnmapPages(reinterpret_cast<uint8_t*>(region.records), RecordsBytes(region.bytes));
+  delete region.written;
+  if (region.valid == nullptr) return;  // somebody else's memory
+  UnmapPages(region.data, region.bytes);
+  UnmapPages(region.valid, region.bytes);
 }
 
 uint64_t DeviceMemory::Allocate(uint64_t bytes) {
@@ -76,7 +82,9 @@ uint64_t DeviceMemory::Allocate(uint64_t bytes) {
 uint64_t DeviceMemory::Insert(uint64_t bytes, uint8_t* data, uint8_t* valid) {
   const uint64_t begin = next_;  // an odd multiple of 256
   next_ += (bytes + 4096 + 511) / 512 * 512;
-  regions_.push_back({begin, bytes, data, valid});
+  // Pages that no kernel writes to are never touched.
+  auto* records = reinterpret_cast<GlobalRecord*>(MapPages(RecordsBytes(bytes)));
+  regions_.push_back({begin, bytes, data, valid, records, new std::atomic<bool>(false)});
   return begin;
 }
 
@@ -88,11 +96,8 @@ bool DeviceMemory::Remove(uint64_t begin, bool mapped) {
   const auto it = std::find_if(regions_.begin(), regions_.end(),
                                [&](const Region& region) { return region.begin == begin; });
   if (it == regions_.end() || (it->valid == nullptr) != mapped) return false;
-  if (!mapped) {
-    UnmapPages(it->data, it->bytes);
-    UnmapPages(it->valid, it->bytes);
-    used_ -= it->bytes;
-  }
+  Release(*it);
+  if (!mapped) used_ -= it->bytes;
   regions_.erase(it);
   return true;
 }

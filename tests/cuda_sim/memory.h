@@ -3,11 +3,13 @@
 #ifndef FATHOM_TESTS_CUDA_SIM_MEMORY_H_
 #define FATHOM_TESTS_CUDA_SIM_MEMORY_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <vector>
 
+#include "tests/cuda_sim/global_races.h"
 #include "tests/cuda_sim/types.h"
 
 namespace fathom::cuda_sim {
@@ -28,6 +30,9 @@ struct Region {
   uint64_t bytes = 0;
   uint8_t* data = nullptr;
   uint8_t* valid = nullptr;  // a byte for each byte, 1 once written; null: all are valid
+  GlobalRecord* records = nullptr;
+  // Set by the first write of a kernel: what kernels only read needs no record of reads.
+  std::atomic<bool>* written = nullptr;
 };
 
 // Sorted by begin; what a launch works on.
@@ -65,6 +70,7 @@ class DeviceMemory {
  private:
   const Region& Find(uint64_t address, uint64_t bytes) const;
   uint64_t Insert(uint64_t bytes, uint8_t* data, uint8_t* valid);
+  void Release(const Region& region);
   bool Remove(uint64_t begin, bool mapped);
 
   const uint64_t limit_;

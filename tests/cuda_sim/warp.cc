@@ -354,10 +354,9 @@ uint8_t* Warp::PlaceGlobal(uint64_t address, uint32_t bytes, const char* what, i
   return recent_.data + (address - recent_.begin);
 }
 
-const uint8_t* Warp::ReadGlobal(uint64_t address, uint32_t bytes, int lane) {
-  const uint8_t* place = PlaceGlobal(address, bytes, "read", lane);
+void Warp::CheckWritten(uint64_t address, uint32_t bytes, int lane) const {
   if (recent_.valid == nullptr || block_.launch().options.uninitialised == Uninitialised::poison) {
-    return place;
+    return;
   }
   const uint8_t* valid = recent_.valid + (address - recent_.begin);
   for (uint32_t i = 0; i < bytes; ++i) {
@@ -367,6 +366,30 @@ const uint8_t* Warp::ReadGlobal(uint64_t address, uint32_t bytes, int lane) {
                     DescribeAddress(*block_.launch().regions, address + i),
                 lane};
   }
+}
+
+GlobalAccess Warp::GlobalAccessOf(const Op& op) const {
+  return {block_.launch().number, block_.number(), number_, block_.epoch(), op.line, false};
+}
+
+const uint8_t* Warp::ReadGlobal(const Op& op, uint64_t address, uint32_t bytes, int lane) {
+  const uint8_t* place = PlaceGlobal(address, bytes, "read", lane);
+  CheckWritten(address, bytes, lane);
+  if (block_.launch().options.global_races && recent_.written->load(std::memory_order_relaxed)) {
+    NoteGlobalRead(recent_.records, recent_.begin, address, bytes, GlobalAccessOf(op));
+  }
+  return place;
+}
+
+uint8_t* Warp::WriteGlobal(const Op& op, uint64_t address, uint32_t bytes, int lane,
+                           const void* value) {
+  uint8_t* place = PlaceGlobal(address, bytes, "write", lane);
+  if (block_.launch().options.global_races) {
+    recent_.written->store(true, std::memory_order_relaxed);
+    const bool same = value != nullptr && std::memcmp(place, value, bytes) == 0;
+    NoteGlobalWrite(recent_.records, recent_.begin, address, bytes, GlobalAccessOf(op), same);
+  }
+  if (recent_.valid != nullptr) std::memset(recent_.valid + (address - recent_.begin), 1, bytes);
   return place;
 }
 
@@ -416,7 +439,7 @@ const uint8_t* Warp::Read(const Op& op, Space space, uint64_t address, uint32_t 
       return parameters.data() + address;
     }
     default:
-      return ReadGlobal(address, bytes, lane);
+      return ReadGlobal(op, address, bytes, lane);
   }
 }
 
@@ -437,13 +460,8 @@ uint8_t* Warp::Write(const Op& op, Space space, uint64_t address, uint32_t bytes
     case Space::param:
     case Space::constant:
       throw Fault{Error::illegal_address, "write to read-only memory", lane};
-    default: {
-      uint8_t* place = PlaceGlobal(address, bytes, "write", lane);
-      if (recent_.valid != nullptr) {
-        std::memset(recent_.valid + (address - recent_.begin), 1, bytes);
-      }
-      return place;
-    }
+    default:
+      return WriteGlobal(op, address, bytes, lane, value);
   }
 }
 
@@ -462,8 +480,15 @@ uint8_t* Warp::Update(const Op& op, Space space, uint64_t address, uint32_t byte
   }
   if (space != Space::global)
     throw Fault{Error::illegal_address, "atomics work on memory that threads share", lane};
-  (void)ReadGlobal(address, bytes, lane);
-  return PlaceGlobal(address, bytes, "atomic", lane);
+  uint8_t* place = PlaceGlobal(address, bytes, "atomic", lane);
+  CheckWritten(address, bytes, lane);
+  if (block_.launch().options.global_races) {
+    recent_.written->store(true, std::memory_order_relaxed);
+    GlobalAccess access = GlobalAccessOf(op);
+    access.atomic = true;
+    NoteGlobalWrite(recent_.records, recent_.begin, address, bytes, access, false);
+  }
+  return place;
 }
 
 void Warp::Commit(int lane) {

@@ -106,7 +106,10 @@ class Warp {
   void Exit(Mask mask);
   bool Arrive(const Op& op, Mask mask);
   Mask MembersOf(const Op& op, Mask mask);
-  const uint8_t* ReadGlobal(uint64_t address, uint32_t bytes, int lane);
+  const uint8_t* ReadGlobal(const Op& op, uint64_t address, uint32_t bytes, int lane);
+  uint8_t* WriteGlobal(const Op& op, uint64_t address, uint32_t bytes, int lane, const void* value);
+  void CheckWritten(uint64_t address, uint32_t bytes, int lane) const;
+  GlobalAccess GlobalAccessOf(const Op& op) const;
   uint8_t* PlaceGlobal(uint64_t address, uint32_t bytes, const char* what, int lane);
   [[noreturn]] void Deadlock();
 

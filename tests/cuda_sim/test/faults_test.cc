@@ -258,6 +258,74 @@ TEST_F(Faults, MissingWaitForAnAsynchronousCopy) {
               HasSubstr("write over bytes that the asynchronous copy"));
 }
 
+// Each block adds 1 to a word: to its own, or to all the same one.
+TEST(GlobalRaces, BetweenBlocks) {
+  const std::string body = R"(
+    .reg .b32 %c, %r; .reg .b64 %out, %at;
+    ld.param.u64 %out, [p0];
+    mov.u32 %c, %ctaid.x;
+    mul.wide.u32 %at, %c, 4;
+    add.u64 %out, %out, %at;
+    ld.global.u32 %r, [%out];
+    add.u32 %r, %r, 1;
+    st.global.u32 [%out], %r;
+    ret;)";
+  Sim good;
+  ASSERT_EQ(good.Load(Ptx(1, body)), "");
+  const uint64_t words = good.Upload(std::vector<uint32_t>(100));
+  for (int i = 0; i < 3; ++i) {  // another launch may touch what the last one wrote
+    EXPECT_EQ(good.Launch("k", {100, 1, 1}, {1, 1, 1}, {words}), "");
+  }
+  Sim bad;
+  const std::string module = Ptx(1, Replaced(body, "%at, %c, 4", "%at, %c, 0"));
+  ASSERT_EQ(bad.Load(module), "");
+  const uint64_t word = bad.Upload(std::vector<uint32_t>(1));
+  EXPECT_THAT(bad.Launch("k", {100, 1, 1}, {1, 1, 1}, {word}),
+              AllOf(HasSubstr("data race in global memory"), HasSubstr("in the same launch"),
+                    HasSubstr(LineOf(module, "st.global"))));
+  bad.options().global_races = false;
+  EXPECT_EQ(bad.Launch("k", {100, 1, 1}, {1, 1, 1}, {word}), "");
+  // Atomics are what they are for; one value may be written by all.
+  Sim atomic;
+  ASSERT_EQ(atomic.Load(Ptx(1, R"(
+    .reg .b64 %out;
+    ld.param.u64 %out, [p0];
+    red.global.add.u32 [%out], 1;
+    st.global.u32 [%out+4], 7;
+    ret;)")),
+            "");
+  const uint64_t both = atomic.Upload(std::vector<uint32_t>(2));
+  EXPECT_EQ(atomic.Launch("k", {100, 1, 1}, {32, 1, 1}, {both}), "");
+  EXPECT_EQ(atomic.Download<uint32_t>(both, 1)[0], 3200u);
+}
+
+TEST(GlobalRaces, InsideABlock) {
+  const std::string body = R"(
+    .reg .b16 %h; .reg .b32 %t, %r; .reg .b64 %out, %at;
+    ld.param.u64 %out, [p0];
+    mov.u32 %t, %tid.x;
+    mul.wide.u32 %at, %t, 2;
+    add.u64 %at, %out, %at;
+    mov.b16 %h, 5;
+    st.global.u16 [%at], %h;
+    bar.sync 0;
+    xor.b32 %r, %t, 64;
+    mul.wide.u32 %at, %r, 2;
+    add.u64 %at, %out, %at;
+    ld.global.u16 %r, [%at];
+    ret;)";
+  Sim sim;
+  const uint64_t out = sim.Upload(std::vector<uint32_t>(64));
+  ASSERT_EQ(sim.Load(Ptx(1, body)), "");
+  EXPECT_EQ(sim.Launch("k", {1, 1, 1}, {128, 1, 1}, {out}), "");
+  const std::string module =
+      Ptx(1, Replaced(Replaced(body, "bar.sync 0;", ""), "mov.b16 %h, 5", "mov.b16 %h, 6"));
+  ASSERT_EQ(sim.Load(module), "");
+  EXPECT_THAT(
+      sim.Launch("k", {1, 1, 1}, {128, 1, 1}, {out}),
+      AllOf(HasSubstr("data race in global memory"), HasSubstr("another warp of the block")));
+}
+
 TEST_F(Faults, EndlessKernel) {
   Sim sim;
   ASSERT_EQ(sim.Load(Ptx(0, "$again: bra $again;")), "");

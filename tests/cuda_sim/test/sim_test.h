@@ -71,6 +71,7 @@ class Sim {
     launch_.threads = threads;
     launch_.dynamic_bytes = dynamic_bytes;
     launch_.regions = &memory_.regions();
+    launch_.number = ++launches_;
     launch_.options = options_;
     launch_.parameters.resize(it->second->parameter_bytes);
     for (size_t i = 0; i < it->second->parameters.size(); ++i) {
@@ -93,6 +94,7 @@ class Sim {
   LaunchOptions options_;
   std::unique_ptr<Module> module_;
   cuda_sim::Launch launch_;
+  uint64_t launches_ = 0;
   Error error_ = Error::ok;
 };
 
