@@ -7,6 +7,7 @@
 
 #include "runtime/base/checked.h"
 #include "runtime/base/status.h"
+#include "runtime/exec/record.h"
 #include "runtime/exec/transfer.h"
 
 namespace fathom {
@@ -251,14 +252,13 @@ absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
   FATHOM_RETURN_IF_ERROR(Grow(logits_, logits_bytes));
 
   places_.assign(entry.buffers()->size(), {});
-  place_bytes_.assign(entry.buffers()->size(), 0);
   size_t input = 0;
   for (uint32_t i = 0; i < entry.buffers()->size(); ++i) {
     const schema::Buffer& buffer = *entry.buffers()->Get(i);
     const std::string where = "buffer " + buffer.name()->str();
     const int64_t size = values[buffer.size()];
     if (size < 0) return InputError(where, "size", "at least 0", size);
-    place_bytes_[i] = static_cast<uint64_t>(size);
+    const uint64_t bytes = static_cast<uint64_t>(size);
     switch (buffer.kind()) {
       case schema::BufferKind::transient: {
         const int64_t offset = values[buffer.offset()];
@@ -267,7 +267,7 @@ absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
                             absl::StrCat("an end of at most ", arena_bytes),
                             absl::StrCat("offset ", offset, " + size ", size));
         }
-        places_[i] = {arena_.buffer.get(), static_cast<uint64_t>(offset)};
+        places_[i] = {arena_.buffer.get(), static_cast<uint64_t>(offset), bytes};
         break;
       }
       case schema::BufferKind::input:
@@ -275,16 +275,15 @@ absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
         if (size > needed[input] * int64_t{sizeof(int32_t)}) {
           return InputError(where, "size", absl::StrCat("at most ", needed[input] * 4), size);
         }
-        places_[i] = {inputs_[input++].buffer.get(), 0};
+        places_[i] = {inputs_[input++].buffer.get(), 0, bytes};
         break;
       case schema::BufferKind::output:
-        if (place_bytes_[i] != logits_bytes) return InputError(where, "size", logits_bytes, size);
-        places_[i] = {logits_.buffer.get(), 0};
+        if (bytes != logits_bytes) return InputError(where, "size", logits_bytes, size);
+        places_[i] = {logits_.buffer.get(), 0, bytes};
         break;
       case schema::BufferKind::kv_cache:
         // Its size is the session's choice; kernels find their rows through the page table.
-        place_bytes_[i] = cache_->size();
-        places_[i] = {cache_.get(), 0};
+        places_[i] = {cache_.get(), 0, cache_->size()};
         break;
     }
   }
@@ -302,7 +301,8 @@ absl::StatusOr<Context::Recording> Context::Record(const schema::EntryPoint& ent
       FATHOM_RETURN_IF_ERROR(recording.commands->Barrier());
       continue;
     }
-    absl::Status status = RecordDispatch(entry, command, values, *recording.commands);
+    absl::Status status =
+        RecordDispatch(*program_, entry, command, values, places_, *recording.commands);
     if (!status.ok()) {
       return absl::Status(status.code(), absl::StrCat("command ", i, ": ", status.message()));
     }
@@ -310,48 +310,6 @@ absl::StatusOr<Context::Recording> Context::Record(const schema::EntryPoint& ent
   }
   FATHOM_RETURN_IF_ERROR(recording.commands->End());
   return recording;
-}
-
-absl::Status Context::RecordDispatch(const schema::EntryPoint& entry,
-                                     const schema::Command& command,
-                                     const std::vector<int64_t>& values,
-                                     hal::CommandBuffer& commands) {
-  const std::string label =
-      command.label() != nullptr
-          ? command.label()->str()
-          : program_->header().kernels()->Get(command.kernel())->name()->str();
-  hal::Dispatch dispatch;
-  dispatch.executable = &program_->executable();
-  dispatch.kernel = command.kernel();
-  dispatch.label = label;
-  for (uint32_t d = 0; d < 3; ++d) {
-    const int64_t count = values[command.grid()->Get(d)];
-    if (count < 0 || count > UINT32_MAX) {
-      return InputError(label + ": grid", "out of range", "0 to 2^32 - 1", count);
-    }
-    dispatch.grid[d] = static_cast<uint32_t>(count);
-  }
-  std::vector<int64_t> push;
-  for (uint32_t index : *command.push()) push.push_back(values[index]);
-  std::vector<hal::BufferRef> bindings;
-  for (const schema::Binding* binding : *command.bindings()) {
-    if (binding->tensor() != -1) {
-      bindings.push_back(program_->TensorRef(binding->tensor(), binding->offset()));
-      continue;
-    }
-    const uint32_t index = static_cast<uint32_t>(binding->buffer());
-    if (binding->offset() != 0 && binding->offset() >= place_bytes_[index]) {
-      return InputError(
-          absl::StrCat(label, ": binding of ", entry.buffers()->Get(index)->name()->str()),
-          "outside the buffer", absl::StrCat("an offset below ", place_bytes_[index]),
-          binding->offset());
-    }
-    bindings.push_back({places_[index].buffer, places_[index].offset + binding->offset(),
-                        place_bytes_[index] - binding->offset()});
-  }
-  dispatch.bindings = bindings;
-  dispatch.push = push;
-  return commands.Append(dispatch);
 }
 
 uint64_t Context::memory_bytes() const {

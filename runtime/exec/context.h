@@ -84,8 +84,6 @@ class Context {
   absl::Status CheckInputs(const CallInputs& inputs, const CallShape& shape) const;
   absl::StatusOr<Recording*> FindOrRecord(const schema::EntryPoint& entry, const CallShape& shape);
   absl::StatusOr<Recording> Record(const schema::EntryPoint& entry, const CallShape& shape);
-  absl::Status RecordDispatch(const schema::EntryPoint& entry, const schema::Command& command,
-                              const std::vector<int64_t>& values, hal::CommandBuffer& commands);
   absl::Status PlaceBuffers(const schema::EntryPoint& entry, const std::vector<int64_t>& values,
                             const CallShape& shape);
   absl::Status Grow(Growing& growing, uint64_t bytes);
@@ -98,7 +96,6 @@ class Context {
   Growing logits_{nullptr, hal::MemoryUse::host_io};
   std::array<Growing, kInputs> inputs_;
   std::vector<hal::BufferRef> places_;  // of the entry's buffers, while recording
-  std::vector<uint64_t> place_bytes_;   // what may be reached from there
   std::list<Recording> recordings_;     // most recently used first
   std::shared_ptr<hal::Semaphore> done_;
   uint64_t submissions_ = 0;

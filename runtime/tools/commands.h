@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "runtime/api/model.h"
+#include "runtime/tools/verify_device.h"
 
 namespace fathom::tools {
 
@@ -76,6 +77,8 @@ struct VerifyFlags {
   std::string model;
   int threads = 0;
   bool quiet = false;
+  VerifyDeviceFlags on_device;  // .device set: compare two devices instead of hashes
+  std::string replay;           // a reproducer to run again
 };
 
 absl::Status RunGenerate(const GenerateFlags& flags);

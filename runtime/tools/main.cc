@@ -98,10 +98,24 @@ void AddFileCommands(CLI::App& app, InspectFlags* inspect_flags, VerifyFlags* ve
   inspect->add_flag("-v,--verbose", inspect_flags->verbose, "Every tensor, kernel and command");
   inspect->callback([=] { *command = [=] { return RunInspect(*inspect_flags); }; });
 
-  CLI::App* verify =
-      app.add_subcommand("verify", "Compare every hash of an artifact with its bytes");
-  verify->add_option("-m,--model,model", verify_flags->model, "The artifact (*.fathom)")
-      ->required();
+  CLI::App* verify = app.add_subcommand(
+      "verify", "Compare every hash of an artifact with its bytes, or one device with another");
+  verify->add_option("-m,--model,model", verify_flags->model, "The artifact (*.fathom)");
+  VerifyDeviceFlags* on_device = &verify_flags->on_device;
+  verify->add_option("--device", on_device->device,
+                     "Run every dispatch on this device and compare what it computes");
+  verify->add_option("--against", on_device->against, "The device that is right")
+      ->capture_default_str();
+  verify->add_option("--tokens", on_device->tokens, "Tokens of the prefill compared")
+      ->capture_default_str();
+  verify->add_option("--steps", on_device->steps, "Decode steps compared")->capture_default_str();
+  verify
+      ->add_option("--tolerance", on_device->tolerance,
+                   "Allowed difference as a part of a row's largest value; 0: 1e-4")
+      ->capture_default_str();
+  verify->add_option("--reproducer", on_device->reproducer,
+                     "Folder for the first dispatch that fails (default: fathom-reproducer)");
+  verify->add_option("--replay", verify_flags->replay, "Run the dispatch of a reproducer again");
   verify->add_option("-t,--threads", verify_flags->threads, "Threads (default: one per CPU)")
       ->check(CLI::Range(0, 1024));
   verify->add_flag("-q,--quiet", verify_flags->quiet, "No output when all is well");

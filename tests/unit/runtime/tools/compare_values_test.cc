@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Comparing buffers: what agrees, what does not, and which element is named.
+#include "runtime/tools/compare_values.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace fathom::tools {
+namespace {
+
+using Kind = ValueForm::Kind;
+
+template <typename T>
+std::vector<uint8_t> Bytes(const std::vector<T>& values) {
+  std::vector<uint8_t> bytes(values.size() * sizeof(T));
+  std::memcpy(bytes.data(), values.data(), bytes.size());
+  return bytes;
+}
+
+Comparison Compare(const std::vector<float>& expected, const std::vector<float>& found,
+                   uint64_t rows, double tolerance = 1e-3) {
+  return CompareValues({Kind::f32}, Bytes(expected), Bytes(found), rows, tolerance);
+}
+
+TEST(CompareValues, ToleranceIsAPartOfTheRow) {
+  // 0.05 is within a thousandth of 100, but not of the second row's 1.
+  EXPECT_FALSE(Compare({100, 1, 1, 1}, {100, 1.05f, 1, 1}, 2).worst.has_value());
+  const Comparison c = Compare({100, 1, 1, 1}, {100, 1, 1, 1.05f}, 2);
+  ASSERT_TRUE(c.worst.has_value());
+  EXPECT_EQ(c.worst->row, 1u);
+  EXPECT_EQ(c.worst->column, 1u);
+  EXPECT_EQ(c.worst->expected, 1);
+  EXPECT_NEAR(c.worst->found, 1.05, 1e-6);
+  EXPECT_NEAR(c.worst->tolerance, 1e-3, 1e-9);
+  EXPECT_NEAR(c.largest_error, 0.05, 1e-6);
+}
+
+TEST(CompareValues, TheWorstElementIsNamed) {
+  const Comparison c = Compare({1, 2, 3, 4}, {1.1f, 2, 3.5f, 4.2f}, 1);
+  ASSERT_TRUE(c.worst.has_value());
+  EXPECT_EQ(c.worst->column, 2u);
+}
+
+TEST(CompareValues, InfinityAndNanAgreeWithThemselvesOnly) {
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  EXPECT_FALSE(Compare({-inf, nan, 1}, {-inf, nan, 1.0001f}, 1).worst.has_value());
+  EXPECT_TRUE(Compare({-inf, 1}, {inf, 1}, 1).worst.has_value());
+  EXPECT_TRUE(Compare({1, 1}, {nan, 1}, 1).worst.has_value());
+  EXPECT_TRUE(Compare({nan, 1}, {1, 1}, 1).worst.has_value());
+}
+
+TEST(CompareValues, IntegersAgreeExactly) {
+  const auto a = Bytes<int32_t>({5, 6, 7}), b = Bytes<int32_t>({5, 6, 8});
+  EXPECT_FALSE(CompareValues({Kind::i32}, a, a, 1, 0.5).worst.has_value());
+  EXPECT_EQ(CompareValues({Kind::i32}, a, b, 1, 0.5).worst->column, 2u);
+}
+
+// One record of 64 int8, two scales, two biases.
+std::vector<uint8_t> Record(int8_t value, float scale) {
+  std::vector<uint8_t> bytes(64, static_cast<uint8_t>(value));
+  for (uint8_t byte : Bytes<float>({scale, scale})) bytes.push_back(byte);
+  for (uint8_t byte : Bytes<int32_t>({0, 0})) bytes.push_back(byte);
+  bytes.resize(128);
+  return bytes;
+}
+
+TEST(CompareValues, Int8RecordsMayDifferByOneStep) {
+  const std::vector<ValueForm> forms = FormsOf("records", "encode_64", 128);
+  ASSERT_EQ(forms[0].kind, Kind::record_i8);
+  EXPECT_EQ(forms[0].stride, 128u);
+  const auto a = Record(100, 0.5f);
+  EXPECT_FALSE(CompareValues(forms[0], a, Record(101, 0.5f), 1, 1e-4).worst.has_value());
+  EXPECT_TRUE(CompareValues(forms[0], a, Record(102, 0.5f), 1, 1e-4).worst.has_value());
+  EXPECT_TRUE(CompareValues(forms[0], a, Record(100, 0.6f), 1, 1e-4).worst.has_value());
+}
+
+TEST(CompareValues, FormsFollowTheBuffersPurpose) {
+  EXPECT_EQ(FormsOf("route_plan", "route_plan_64", 64)[0].kind, Kind::i32);
+  EXPECT_EQ(FormsOf("route_weight", "route_64", 64)[0].kind, Kind::f32);
+  EXPECT_EQ(FormsOf("linear", "linear_q4_512_128", 64)[0].kind, Kind::f32);
+  EXPECT_EQ(FormsOf("kv_cache", "latent_append_512", 64).size(), 2u);
+  // 2048 elements: 2560 bytes as int8, 4096 as bf16.
+  EXPECT_EQ(FormsOf("records", "norm_2048.1", 3 * 2560)[0].kind, Kind::record_i8);
+  EXPECT_EQ(FormsOf("records", "norm_2048", 3 * 4096)[0].kind, Kind::record_bf16);
+  const ValueForm partial = FormsOf("partial", "latent_attention_16_512", 2 * 4 * 528)[0];
+  EXPECT_EQ(partial.width, 514u);
+  EXPECT_EQ(partial.stride, 4u * 528);
+}
+
+TEST(CompareValues, TheFillOfPartialSumsMeansNothing) {
+  std::vector<float> a(20, 1), b(20, 1);
+  b[7] = 99;  // (u0 .. u3, m, l, fill): width 4
+  const ValueForm form = FormsOf("partial", "attention_4", 80)[0];
+  EXPECT_FALSE(CompareValues(form, Bytes(a), Bytes(b), 1, 1e-4).worst.has_value());
+  b[5] = 99;
+  EXPECT_TRUE(CompareValues(form, Bytes(a), Bytes(b), 1, 1e-4).worst.has_value());
+}
+
+}  // namespace
+}  // namespace fathom::tools
