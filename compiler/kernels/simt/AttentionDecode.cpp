@@ -59,8 +59,8 @@ LogicalResult emitAttention(SimtBuilder& k) {
   int64_t window = cfg.in("window", 0, kMaxOffset);
   CacheRows cache = CacheRows::read(cfg, 2 * kvHeads * headDim);
   if (cfg.failed()) return failure();
-  if (!cfg.require(heads % kvHeads == 0, "heads " + Twine(heads) +
-                                             " is not a multiple of kv_heads " + Twine(kvHeads)))
+  if (!cfg.require(heads % kvHeads == 0,
+                   "heads " + Twine(heads) + " is not a multiple of kv_heads " + Twine(kvHeads)))
     return failure();
   int64_t group = heads / kvHeads;
   int64_t queries = AttentionShape::decode(k.gpu(), group, headDim, headDim).queries;
@@ -81,8 +81,8 @@ LogicalResult emitAttention(SimtBuilder& k) {
     k.store(v * scale, block.query(), i);
   });
   int64_t per = cache.perWord();
-  Decode decode{k, cache, block, splits, heads, headDim, window, queries, positions, sequence,
-                pageTable, partial, pages};
+  Decode decode{k,       cache,     block,    splits,    heads,   headDim, window,
+                queries, positions, sequence, pageTable, partial, pages};
   decode.run(head, count, kvHead * (headDim / per), (kvHead + kvHeads) * (headDim / per),
              headDim / per);
   return success();
@@ -116,10 +116,9 @@ LogicalResult emitLatentAttention(SimtBuilder& k) {
     });
   };
   fill(rank, 0, [&](Val h, Val i) { return k.load(latent, (k.y() * heads + h) * rank + i); });
-  fill(dim, rank,
-       [&](Val h, Val i) { return k.load(q, k.y() * qLd + h * qHeadLd + i + qOffset); });
-  Decode decode{k, cache, block, splits, heads, rank, 0, queries, positions, sequence,
-                pageTable, partial, pages};
+  fill(dim, rank, [&](Val h, Val i) { return k.load(q, k.y() * qLd + h * qHeadLd + i + qOffset); });
+  Decode decode{k,       cache,     block,    splits,    heads,   rank, 0,
+                queries, positions, sequence, pageTable, partial, pages};
   decode.run(head, count, k.idx(0), k.idx(0), 0);
   return success();
 }
@@ -142,8 +141,7 @@ LogicalResult emitAttentionCombine(SimtBuilder& k) {
   Val top = k.forLoop(first, last, 1, {never}, [&](Val s, ArrayRef<Val> in) {
     return Vals{max(k.load(partial, at(s) + width), in[0])};
   })[0];
-  k.forLanes(splits,
-             [&](Val s) { k.store(exp(k.load(partial, at(s) + width) - top), factor, s); });
+  k.forLanes(splits, [&](Val s) { k.store(exp(k.load(partial, at(s) + width) - top), factor, s); });
   k.barrier();
   Val sum = k.forLoop(first, last, 1, {number(top, 0)}, [&](Val s, ArrayRef<Val> in) {
     return Vals{fma(k.load(factor, s), k.load(partial, at(s) + (width + 1)), in[0])};

@@ -101,14 +101,14 @@ Val SimtBuilder::id(int which, bool ofLane) {
 Buf SimtBuilder::shared(Type elem, int64_t count) {
   auto func = cast<gpu::GPUFuncOp>(func_);
   auto space = gpu::AddressSpaceAttr::get(b_.getContext(), gpu::AddressSpace::Workgroup);
+  int64_t bits = getElementTypeOrSelf(elem).getIntOrFloatBitWidth();
+  if (auto vector = dyn_cast<VectorType>(elem)) bits *= vector.getNumElements();
   auto type = MemRefType::get({count}, elem, MemRefLayoutAttrInterface(), space);
   // addWorkgroupAttribution counts arguments by the function's type, which is not final yet.
   auto attributions = func->getAttrOfType<IntegerAttr>(func.getNumWorkgroupAttributionsAttrName());
   int64_t number = attributions ? attributions.getInt() : 0;
   func->setAttr(func.getNumWorkgroupAttributionsAttrName(), b_.getI64IntegerAttr(number + 1));
   Value arg = entry_->addArgument(type, b_.getLoc());
-  int64_t bits = getElementTypeOrSelf(elem).getIntOrFloatBitWidth();
-  if (auto vector = dyn_cast<VectorType>(elem)) bits *= vector.getNumElements();
   sharedBytes_ += bits / 8 * count;
   cfg_.require(sharedBytes_ <= gpu().sharedBytes,
                "needs " + Twine(sharedBytes_) + " bytes of workgroup memory, target '" +
@@ -143,8 +143,16 @@ Val SimtBuilder::reduceLanes(Val v, bool add) {
   // At least four lanes run together.
   if (!reduction_.mem) reduction_ = shared(f32(), lanes_ / 4);
   Buf parts = reduction_;
-  Val subgroup(*this, gpu::SubgroupIdOp::create(b_, b_.getIndexType(), IntegerAttr()).getResult());
-  Val count(*this, gpu::NumSubgroupsOp::create(b_, b_.getIndexType(), IntegerAttr()).getResult());
+  Val subgroup, count;
+  if (int64_t size = gpu().subgroupSize) {
+    subgroup = lane() / size;
+    count = idx(lanes_ / size);
+  } else {
+    subgroup =
+        Val(*this, gpu::SubgroupIdOp::create(b_, b_.getIndexType(), IntegerAttr()).getResult());
+    count =
+        Val(*this, gpu::NumSubgroupsOp::create(b_, b_.getIndexType(), IntegerAttr()).getResult());
+  }
   barrier();
   store(part, parts, subgroup);
   barrier();
@@ -171,7 +179,9 @@ Val SimtBuilder::dotS8(Val acc, Val a, Val b) {
   }
   if (gpu().isa == "nvvm") {
     auto s = NVVM::DotAccumulateTypeAttr::get(b_.getContext(), NVVM::DotAccumulateType::SIGNED);
-    return Val(*this, NVVM::DotAccumulate4WayOp::create(b_, i32(), a.v(), s, b.v(), s, acc.v()));
+    auto bytes = [&](Val v) { return LLVM::BitcastOp::create(b_, vec(i8(), 4), v.v()); };
+    return Val(*this,
+               NVVM::DotAccumulate4WayOp::create(b_, i32(), bytes(a), s, bytes(b), s, acc.v()));
   }
   auto format = spirv::PackedVectorFormatAttr::get(
       b_.getContext(), spirv::PackedVectorFormat::PackedVectorFormat4x8Bit);

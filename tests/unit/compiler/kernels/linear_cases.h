@@ -33,6 +33,10 @@ inline std::vector<LinearCase> linearCases() {
                             {"q8", "i8"},
                             {"q4", "i8"}})
       cases.push_back({profile, enc, act});
+  // Products of int8 by shifts, where a device has no instruction for them.
+  for (const std::string& gpu : gpuProfiles())
+    if (gpu == "vulkan:generic")
+      for (const char* enc : {"q8", "q4"}) cases.push_back({"vulkan:32bit", enc, "i8"});
   // AArch64's own instruction for products of int8; all else is the code of cpu:aarch64.
   if (haveAarch64Emulator())
     for (const char* enc : {"q8", "q4"}) cases.push_back({"cpu:aarch64-dotprod", enc, "i8"});
