@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/cuda_sim/ptx_text.h"
+#include "tests/cuda_sim/ptx/ptx_text.h"
 #include "tests/cuda_sim/types.h"
 
 namespace fathom::cuda_sim {

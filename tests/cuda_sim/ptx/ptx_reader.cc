@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The characters of PTX.
-#include "tests/cuda_sim/ptx_reader.h"
+#include "tests/cuda_sim/ptx/ptx_reader.h"
 
 #include <algorithm>
 #include <cctype>

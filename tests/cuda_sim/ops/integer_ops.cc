@@ -4,7 +4,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/lanes.h"
 
 namespace fathom::cuda_sim {
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Streams that run late, launches that are checked, settings from the environment.
-#include "tests/cuda_sim/context.h"
+#include "tests/cuda_sim/driver/context.h"
 
 #include <algorithm>
 #include <cstdio>

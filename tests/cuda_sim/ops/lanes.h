@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Handlers that compute each lane from the same lane of their sources.
-#ifndef FATHOM_TESTS_CUDA_SIM_LANES_H_
-#define FATHOM_TESTS_CUDA_SIM_LANES_H_
+#ifndef FATHOM_TESTS_CUDA_SIM_OPS_LANES_H_
+#define FATHOM_TESTS_CUDA_SIM_OPS_LANES_H_
 
 #include <array>
 
@@ -104,4 +104,4 @@ inline void SetHandler(Decoder& decoder, Handler handler) {
 
 }  // namespace fathom::cuda_sim
 
-#endif  // FATHOM_TESTS_CUDA_SIM_LANES_H_
+#endif  // FATHOM_TESTS_CUDA_SIM_OPS_LANES_H_

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The element types of matrix instructions, packed into 32-bit registers.
-#ifndef FATHOM_TESTS_CUDA_SIM_FRAGMENTS_H_
-#define FATHOM_TESTS_CUDA_SIM_FRAGMENTS_H_
+#ifndef FATHOM_TESTS_CUDA_SIM_OPS_FRAGMENTS_H_
+#define FATHOM_TESTS_CUDA_SIM_OPS_FRAGMENTS_H_
 
 #include <bit>
 #include <cstdint>
@@ -57,4 +57,4 @@ inline uint32_t Accumulator(double value, Type type) {
 
 }  // namespace fathom::cuda_sim
 
-#endif  // FATHOM_TESTS_CUDA_SIM_FRAGMENTS_H_
+#endif  // FATHOM_TESTS_CUDA_SIM_OPS_FRAGMENTS_H_

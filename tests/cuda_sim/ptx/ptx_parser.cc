@@ -4,8 +4,8 @@
 #include <cstring>
 #include <functional>
 
-#include "tests/cuda_sim/ptx_reader.h"
-#include "tests/cuda_sim/ptx_text.h"
+#include "tests/cuda_sim/ptx/ptx_reader.h"
+#include "tests/cuda_sim/ptx/ptx_text.h"
 
 namespace fathom::cuda_sim {
 namespace {

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "tests/cuda_sim/fragments.h"
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/fragments.h"
+#include "tests/cuda_sim/ops/lanes.h"
 
 namespace fathom::cuda_sim {
 

@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/lanes.h"
 #include "tests/cuda_sim/small_float.h"
 
 namespace fathom::cuda_sim {

@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <cstring>
 
-#include "tests/cuda_sim/cuda_abi.h"
-#include "tests/cuda_sim/driver_api.h"
+#include "tests/cuda_sim/driver/cuda_abi.h"
+#include "tests/cuda_sim/driver/driver_api.h"
 
 namespace fathom::cuda_sim {
 

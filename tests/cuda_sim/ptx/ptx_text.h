@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // PTX as parsed: names of registers, labels and variables resolved, instructions still words.
-#ifndef FATHOM_TESTS_CUDA_SIM_PTX_TEXT_H_
-#define FATHOM_TESTS_CUDA_SIM_PTX_TEXT_H_
+#ifndef FATHOM_TESTS_CUDA_SIM_PTX_PTX_TEXT_H_
+#define FATHOM_TESTS_CUDA_SIM_PTX_PTX_TEXT_H_
 
 #include <array>
 #include <cstdint>
@@ -91,4 +91,4 @@ ParsedModule ParsePtx(const std::string& text);
 
 }  // namespace fathom::cuda_sim
 
-#endif  // FATHOM_TESTS_CUDA_SIM_PTX_TEXT_H_
+#endif  // FATHOM_TESTS_CUDA_SIM_PTX_PTX_TEXT_H_

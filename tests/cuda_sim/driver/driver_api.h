@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The one context behind the driver API, its lock, and how a call ends.
-#ifndef FATHOM_TESTS_CUDA_SIM_DRIVER_API_H_
-#define FATHOM_TESTS_CUDA_SIM_DRIVER_API_H_
+#ifndef FATHOM_TESTS_CUDA_SIM_DRIVER_DRIVER_API_H_
+#define FATHOM_TESTS_CUDA_SIM_DRIVER_DRIVER_API_H_
 
 #include <memory>
 #include <mutex>
 
-#include "tests/cuda_sim/context.h"
+#include "tests/cuda_sim/driver/context.h"
 
 namespace fathom::cuda_sim {
 
@@ -48,4 +48,4 @@ int WithContext(Call&& call) {
 
 }  // namespace fathom::cuda_sim
 
-#endif  // FATHOM_TESTS_CUDA_SIM_DRIVER_API_H_
+#endif  // FATHOM_TESTS_CUDA_SIM_DRIVER_DRIVER_API_H_

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "tests/cuda_sim/block.h"
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/lanes.h"
 
 namespace fathom::cuda_sim {
 namespace {

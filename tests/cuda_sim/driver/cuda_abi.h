@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The driver API the stand-in library offers: names and signatures of the public CUDA driver API.
-#ifndef FATHOM_TESTS_CUDA_SIM_CUDA_ABI_H_
-#define FATHOM_TESTS_CUDA_SIM_CUDA_ABI_H_
+#ifndef FATHOM_TESTS_CUDA_SIM_DRIVER_CUDA_ABI_H_
+#define FATHOM_TESTS_CUDA_SIM_DRIVER_CUDA_ABI_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -50,4 +50,4 @@ enum JitOption {
 
 }  // namespace fathom::cuda_sim
 
-#endif  // FATHOM_TESTS_CUDA_SIM_CUDA_ABI_H_
+#endif  // FATHOM_TESTS_CUDA_SIM_DRIVER_CUDA_ABI_H_

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // shfl.sync: values of other lanes.
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/lanes.h"
 
 namespace fathom::cuda_sim {
 namespace {

@@ -6,8 +6,8 @@
 // nonsense, as it would on a device.
 #include <algorithm>
 
-#include "tests/cuda_sim/fragments.h"
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/fragments.h"
+#include "tests/cuda_sim/ops/lanes.h"
 
 namespace fathom::cuda_sim {
 namespace {

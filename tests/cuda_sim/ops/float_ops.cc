@@ -8,7 +8,7 @@
 #include <cfenv>
 #include <cmath>
 
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/lanes.h"
 #include "tests/cuda_sim/small_float.h"
 
 namespace fathom::cuda_sim {

@@ -2,8 +2,8 @@
 // The driver API: memory of the device, pinned memory, copies.
 #include <vector>
 
-#include "tests/cuda_sim/cuda_abi.h"
-#include "tests/cuda_sim/driver_api.h"
+#include "tests/cuda_sim/driver/cuda_abi.h"
+#include "tests/cuda_sim/driver/driver_api.h"
 
 using namespace fathom::cuda_sim;  // NOLINT: the API lies outside every namespace
 

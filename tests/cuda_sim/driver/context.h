@@ -4,8 +4,8 @@
 // Work given to a stream runs when somebody waits for it, not before: code that reads a result
 // without waiting finds it missing. The first fault of a launch stays: every later call answers
 // with it, as on a device, until the context is given back.
-#ifndef FATHOM_TESTS_CUDA_SIM_CONTEXT_H_
-#define FATHOM_TESTS_CUDA_SIM_CONTEXT_H_
+#ifndef FATHOM_TESTS_CUDA_SIM_DRIVER_CONTEXT_H_
+#define FATHOM_TESTS_CUDA_SIM_DRIVER_CONTEXT_H_
 
 #include <chrono>
 #include <deque>
@@ -132,4 +132,4 @@ class Context {
 
 }  // namespace fathom::cuda_sim
 
-#endif  // FATHOM_TESTS_CUDA_SIM_CONTEXT_H_
+#endif  // FATHOM_TESTS_CUDA_SIM_DRIVER_CONTEXT_H_

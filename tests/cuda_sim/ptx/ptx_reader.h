@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Reading PTX character by character: white space, words, numbers, the position for messages.
-#ifndef FATHOM_TESTS_CUDA_SIM_PTX_READER_H_
-#define FATHOM_TESTS_CUDA_SIM_PTX_READER_H_
+#ifndef FATHOM_TESTS_CUDA_SIM_PTX_PTX_READER_H_
+#define FATHOM_TESTS_CUDA_SIM_PTX_PTX_READER_H_
 
 #include <string>
 #include <string_view>
@@ -53,4 +53,4 @@ bool ParseInteger(std::string_view word, uint64_t* value);
 
 }  // namespace fathom::cuda_sim
 
-#endif  // FATHOM_TESTS_CUDA_SIM_PTX_READER_H_
+#endif  // FATHOM_TESTS_CUDA_SIM_PTX_PTX_READER_H_

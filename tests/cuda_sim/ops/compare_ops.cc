@@ -3,7 +3,7 @@
 #include <cmath>
 #include <string>
 
-#include "tests/cuda_sim/lanes.h"
+#include "tests/cuda_sim/ops/lanes.h"
 #include "tests/cuda_sim/small_float.h"
 
 namespace fathom::cuda_sim {
