@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+# Prints the figures that say how close whole models come to the machine's limits on the CPU.
+"""Every figure stands beside its bound, measured in the same run: read bandwidth between the runs
+of the model (fathom bench), the rates of the dot product instructions and of the isolated kernels
+before and after (kernel_bench). Only the ratios mean something on a shared machine.
+
+    ./dev bench                   all rows; the first run makes 9 GB of artifacts under build/dev/bench
+    ./dev bench --rows 1,2        some of them
+    ./dev bench --shape ds-small  a model of 0.6 B parameters instead of 15.7 B
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "tests/golden/configs"
+DENSE = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048,
+    "intermediate_size": 8192, "num_hidden_layers": 16, "num_attention_heads": 32,
+    "num_key_value_heads": 8, "head_dim": 64, "vocab_size": 32000, "rms_norm_eps": 1e-5,
+    "rope_theta": 10000.0, "max_position_embeddings": 32768, "hidden_act": "silu",
+    "tie_word_embeddings": False, "attention_bias": False, "mlp_bias": False,
+    "torch_dtype": "bfloat16", "bos_token_id": 0, "eos_token_id": 1,
+}
+
+
+def run(*command):
+    result = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    if result.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))}: exit code {result.returncode}\n{result.stderr}")
+    return result
+
+
+class Model:
+    """A published shape with random weights, compiled once per (target, encoding)."""
+
+    def __init__(self, bench, name, config):
+        self.bench, self.name, self.config = bench, name, config
+        self.path = bench.work / f"{name}.json"
+        text = json.dumps(config, indent=1)
+        if not self.path.exists() or self.path.read_text() != text:
+            self.path.write_text(text)
+            for stale in bench.work.glob(f"{name}.*.fathom"):
+                stale.unlink()
+
+    def artifact(self, target="cpu:native", encoding="q4"):
+        made = self.bench.work / f"{self.name}.{target.replace(':', '-')}.{encoding}.fathom"
+        compiler = self.bench.bin / "fathom-compile"
+        if not made.exists() or made.stat().st_mtime < compiler.stat().st_mtime:
+            self.compile(made, [target], encoding)
+        return made
+
+    def compile(self, made, targets, encoding):
+        """Seconds of each phase."""
+        log = run(self.bench.bin / "fathom", "compile", self.path, "--weights=random:1",
+                  f"--quantize={encoding}", *[f"--target={t}" for t in targets], "-o", made)
+        found = re.findall(r"\] (\w+) +([\d.]+) s", log.stdout + log.stderr)
+        return {phase: float(seconds) for phase, seconds in found}
+
+    def measure(self, *flags, target="cpu:native", encoding="q4"):
+        """What fathom bench says, its tests by name."""
+        out = run(self.bench.bin / "fathom", "bench", "-m", self.artifact(target, encoding),
+                  "--device", "cpu", "--json", "-q", "-r", self.bench.repetitions, *flags)
+        data = json.loads(out.stdout)
+        data["tests"] = {t["test"]: t for t in data["tests"]}
+        return data
+
+    def rate(self, test, *flags, **how):
+        return self.measure(*flags, **how)["tests"][test]["median_tokens_per_second"]
+
+    def parameters_per_token(self):
+        """Elements of the matrices that a token of a prefill is multiplied with."""
+        c = self.config
+        hidden, layers = c["hidden_size"], c["num_hidden_layers"]
+        heads, inner = c["num_attention_heads"], c["intermediate_size"]
+        if "kv_lora_rank" not in c:
+            size = c["head_dim"]
+            attention = 2 * hidden * size * (heads + c["num_key_value_heads"])
+            return layers * (attention + 3 * hidden * inner)
+        rank, rope = c["kv_lora_rank"], c["qk_rope_head_dim"]
+        nope, value = c["qk_nope_head_dim"], c["v_head_dim"]
+        query = c.get("q_lora_rank")
+        wide = heads * (nope + rope)
+        attention = (query * (hidden + wide) if query else hidden * wide) + hidden * (rank + rope)
+        attention += rank * heads * (nope + value) + heads * value * hidden
+        dense = c["first_k_dense_replace"]
+        chosen = c["num_experts_per_tok"] + c["n_shared_experts"]
+        routed = chosen * 3 * hidden * c["moe_intermediate_size"] + hidden * c["n_routed_experts"]
+        return layers * attention + dense * 3 * hidden * inner + (layers - dense) * routed
+
+    def attention_flops(self, context):
+        """Of one token in decode, absorbed form."""
+        c = self.config
+        width = 2 * c["kv_lora_rank"] + c["qk_rope_head_dim"]
+        return 2 * c["num_hidden_layers"] * c["num_attention_heads"] * width * context
+
+
+class Bench:
+    def __init__(self, args):
+        self.bin, self.work, self.repetitions = args.bin, args.work, args.repetitions
+        self.work.mkdir(parents=True, exist_ok=True)
+        self.peaks = {}
+        config = {"v2-lite": "deepseek_v2_lite", "ds-small": "ds_small"}
+        self.main = self.published(args.shape, config[args.shape])
+        self.small = self.published("ds-small", "ds_small")
+        self.dense = Model(self, "dense-1b", DENSE)
+
+    def published(self, name, config):
+        return Model(self, name, json.loads((CONFIGS / f"{config}.json").read_text()))
+
+    def kernels(self, encoding, target="cpu:native"):
+        """Rates of the isolated kernels and of their instruction, the best seen so far."""
+        text = run(self.bin / "kernel_bench", target, encoding).stdout
+        best = self.peaks.setdefault((encoding, target), {})
+        for kind, threads, rest in re.findall(r"(matvec|matmul) .*?(\d) threads? +(.*)", text):
+            numbers = [float(n) for n in re.findall(r"[\d.]+", rest)]
+            for name, value in zip((f"{kind}{threads}", f"{kind}{threads} bound"), numbers):
+                best[name] = max(best.get(name, 0), value)
+        return best
+
+    def row(self, title, measured, bound, share, goal, at_least=True):
+        fine = share >= goal if at_least else share <= goal
+        print(f"{title:<58} {measured:>16} {bound:>22} {share:7.2f} {'>=' if at_least else '<='}"
+              f" {goal:<5.2f} {'' if fine else 'MISSED'}", flush=True)
+
+    # --- The rows -------------------------------------------------------------------------------
+
+    def decode(self):
+        data = self.main.measure("-p", 0, "-n", 32, "-d", 0)
+        test = data["tests"]["tg32"]
+        self.row(f"1 decode, {self.main.name} q4, empty context",
+                 f"{test['median_tokens_per_second']:.1f} tok/s",
+                 f"{data['read_bandwidth_bytes_per_second'] / 1e9:.1f} GB/s",
+                 test["of_bandwidth"], 0.9)
+
+    def prefill(self):
+        for tokens, goal in ((128, 0.5), (512, 0.7), (2048, 0.75)):
+            before = self.kernels("q4")["matmul2"]
+            rate = self.main.rate(f"pp{tokens}", "-p", tokens, "-n", 0)
+            gops = max(before, self.kernels("q4")["matmul2"])
+            bound = gops * 1e9 / (2 * self.main.parameters_per_token())
+            self.row(f"2 prefill of {tokens}, {self.main.name} q4, against our q4 matmul",
+                     f"{rate:.1f} tok/s", f"{gops:.0f} GOP/s: {bound:.0f} tok/s", rate / bound, goal)
+
+    def depth(self):
+        many = dict(self.main.config, num_attention_heads=128, num_key_value_heads=128,
+                    num_hidden_layers=min(6, self.main.config["num_hidden_layers"]))
+        for model in (self.main, Model(self, f"{self.main.name}-128-heads", many)):
+            data = model.measure("-p", 0, "-n", 16, "-d", "0,4096,16384")
+            base = data["tests"]["tg16"]["median_tokens_per_second"]
+            peak = self.kernels("bf16")["matmul2 bound"] * 1e9
+            for depth in (4096, 16384):
+                rate = data["tests"][f"tg16 @ d{depth}"]["median_tokens_per_second"]
+                added = 1 / rate - 1 / base
+                read = depth * data["cache_bytes_per_context_token"]
+                bound = max(read / data["read_bandwidth_bytes_per_second"],
+                            model.attention_flops(depth) / peak)
+                self.row(f"3 decode at {depth}, {model.name}: time added",
+                         f"{added * 1e3:.2f} ms", f"{bound * 1e3:.2f} ms", added / bound, 1.3, False)
+        data = self.small.measure("-p", 0, "-n", 32, "-d", "0,4096")
+        rates = [data["tests"][t]["median_tokens_per_second"] for t in ("tg32", "tg32 @ d4096")]
+        self.row("3 decode at 4096 against empty, ds-small q4", f"{rates[1]:.1f} tok/s",
+                 f"{rates[0]:.1f} tok/s", rates[1] / rates[0], 0.7)
+        data = self.dense.measure("-p", 0, "-n", 16, "-d", "0,4096")
+        rates = [data["tests"][t]["median_tokens_per_second"] for t in ("tg16", "tg16 @ d4096")]
+        bound = 4096 * data["cache_bytes_per_context_token"] / data["read_bandwidth_bytes_per_second"]
+        added = 1 / rates[1] - 1 / rates[0]
+        self.row("3 decode at 4096, grouped-query (dense-1b): time added", f"{added * 1e3:.2f} ms",
+                 f"{bound * 1e3:.2f} ms", added / bound, 1.3, False)
+
+    def batch(self):
+        for model, goal in ((self.main, 3.0), (self.dense, 5.0)):
+            one = model.rate("tg16", "-p", 0, "-n", 16)
+            eight = model.rate("tg16 x 8", "-p", 0, "-n", 16, "-b", 8)
+            self.row(f"4 decode of 8 sequences, {model.name} q4", f"{eight:.1f} tok/s",
+                     f"{one:.1f} tok/s for one", eight / one, goal)
+
+    def compiling(self):
+        made = self.work / "compile.fathom"
+        phases = self.main.compile(made, ["cpu:native"], "q4")
+        total = 2 * json.loads(run(self.bin / "fathom", "inspect", made, "--json").stdout)[
+            "model"]["parameters"]
+        rate = total / phases["emit"] / 1e6 / 2
+        self.row(f"6 encoding to q4, {self.main.name}, per core", f"{rate:.0f} MB/s", "250 MB/s",
+                 rate / 250, 1.0)
+        both = self.main.compile(made, ["cpu:native", "cpu:x86-64-v3"], "q4")
+        added = both["codegen"] - phases["codegen"]
+        self.row("6 a second target adds", f"{added:.1f} s", "10 s", added / 10, 1.0, False)
+        made.unlink()
+
+    def threads(self):
+        rates = {}
+        for count in (1, 2, 4):
+            tests = self.main.measure("-p", 128, "-n", 16, "-t", count)["tests"]
+            rates[count] = [tests[t]["median_tokens_per_second"] for t in ("pp128", "tg16")]
+        self.row("7 prefill, two workers against one", f"{rates[2][0]:.1f} tok/s",
+                 f"{rates[1][0]:.1f} tok/s", rates[2][0] / rates[1][0], 1.9)
+        kernels = self.kernels("q4")
+        scaling = kernels["matvec2 bound"] / kernels["matvec1 bound"]
+        self.row("7 decode, two workers, against the bandwidth's scaling",
+                 f"{rates[2][1] / rates[1][1]:.2f} x", f"{scaling:.2f} x",
+                 rates[2][1] / rates[1][1] / scaling, 0.95)
+        self.row("7 decode, four workers on two cores against two", f"{rates[4][1]:.1f} tok/s",
+                 f"{rates[2][1]:.1f} tok/s", rates[4][1] / rates[2][1], 0.95)
+
+    def narrow(self):
+        native = self.main.rate("tg32", "-p", 0, "-n", 32)
+        avx2 = self.main.rate("tg32", "-p", 0, "-n", 32, target="cpu:x86-64-v3")
+        self.row(f"9 decode with AVX2 only, {self.main.name} q4", f"{avx2:.1f} tok/s",
+                 f"{native:.1f} tok/s native", avx2 / native, 0.5)
+
+
+ROWS = {1: Bench.decode, 2: Bench.prefill, 3: Bench.depth, 4: Bench.batch, 6: Bench.compiling,
+        7: Bench.threads, 9: Bench.narrow}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/dev/bin")
+    parser.add_argument("--work", type=pathlib.Path, default=ROOT / "build/dev/bench")
+    parser.add_argument("--shape", choices=["v2-lite", "ds-small"], default="v2-lite")
+    parser.add_argument("--rows", default=",".join(map(str, ROWS)), help="numbers, with commas")
+    parser.add_argument("-r", "--repetitions", type=int, default=5)
+    args = parser.parse_args()
+    bench = Bench(args)
+    print(f"{'row':<58} {'measured':>16} {'bound or base':>22} {'ratio':>7}    goal")
+    for number in map(int, args.rows.split(",")):
+        if number not in ROWS:
+            sys.exit(f"--rows: expected some of {sorted(ROWS)}, found {number}")
+        ROWS[number](bench)
+
+
+if __name__ == "__main__":
+    main()
