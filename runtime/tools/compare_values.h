@@ -14,7 +14,9 @@ namespace fathom::tools {
 
 // How bytes are read (docs/spec/encodings.md, "Activations").
 struct ValueForm {
-  enum class Kind { f32, bf16, i32, record_i8, record_bf16 } kind = Kind::f32;
+  // partial: what a split of attention leaves, (u, m, l, fill) per head. Compared are u / l and
+  // m + log l, which do not depend on the maximum that was subtracted.
+  enum class Kind { f32, bf16, i32, record_i8, record_bf16, partial } kind = Kind::f32;
   uint64_t width = 0;   // elements of a record or of a row; 0: all there are
   uint64_t stride = 0;  // bytes from one record or row to the next; 0: no records
 };

@@ -87,17 +87,38 @@ TEST(CompareValues, FormsFollowTheBuffersPurpose) {
   EXPECT_EQ(FormsOf("records", "norm_2048.1", 3 * 2560)[0].kind, Kind::record_i8);
   EXPECT_EQ(FormsOf("records", "norm_2048", 3 * 4096)[0].kind, Kind::record_bf16);
   const ValueForm partial = FormsOf("partial", "latent_attention_16_512", 2 * 4 * 528)[0];
-  EXPECT_EQ(partial.width, 514u);
+  EXPECT_EQ(partial.width, 513u);
   EXPECT_EQ(partial.stride, 4u * 528);
 }
 
-TEST(CompareValues, TheFillOfPartialSumsMeansNothing) {
-  std::vector<float> a(20, 1), b(20, 1);
-  b[7] = 99;  // (u0 .. u3, m, l, fill): width 4
+// (u0 .. u3, m, l, fill): width 4.
+TEST(CompareValues, PartialSumsAreComparedAsWhatTheyMean) {
+  std::vector<float> a(20, 0);
+  a[0] = 3, a[4] = 7, a[5] = 2;
   const ValueForm form = FormsOf("partial", "attention_4", 80)[0];
-  EXPECT_FALSE(CompareValues(form, Bytes(a), Bytes(b), 1, 1e-4).worst.has_value());
-  b[5] = 99;
-  EXPECT_TRUE(CompareValues(form, Bytes(a), Bytes(b), 1, 1e-4).worst.has_value());
+  const auto differs = [&](const std::vector<float>& b) {
+    return CompareValues(form, Bytes(a), Bytes(b), 1, 1e-4).worst.has_value();
+  };
+  std::vector<float> b = a;
+  b[7] = 99;
+  EXPECT_FALSE(differs(b)) << "the fill means nothing";
+  // Another maximum: m + log l and u / l stay.
+  const float shift = std::exp(0.5f);
+  b[0] *= shift, b[4] -= 0.5f, b[5] *= shift;
+  EXPECT_FALSE(differs(b));
+  b[0] *= 1.01f;
+  EXPECT_TRUE(differs(b));
+  b = a;
+  b[5] *= 1.01f;
+  b[0] *= 1.01f;
+  EXPECT_TRUE(differs(b)) << "the sum itself";
+  // An empty split: m = -inf, l = 0, u = 0.
+  std::vector<float> empty(20, 0);
+  empty[4] = -std::numeric_limits<float>::infinity();
+  a = empty;
+  EXPECT_FALSE(differs(empty));
+  empty[7] = 5;
+  EXPECT_FALSE(differs(empty));
 }
 
 }  // namespace
