@@ -4,14 +4,16 @@
 
 #include <algorithm>
 #include <atomic>
+#include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <numeric>
 #include <thread>
+#include <utility>
 
 namespace fathom::cuda_sim {
 namespace {
 
-constexpr size_t kWorkers = 2;
 constexpr uint64_t kSlice = 1 << 16;  // instructions of a warp before another may go on
 
 // SplitMix64: small, and good enough to shuffle.
@@ -32,6 +34,54 @@ class Random {
  private:
   uint64_t state_;
 };
+
+// A second thread. It takes part in a launch if it gets a CPU in time; nobody waits for it to
+// come, only for it to finish what it has begun.
+class Helper {
+ public:
+  Helper() : thread_([this] { Loop(); }) { thread_.detach(); }  // lives as long as the process
+
+  // Runs `work` on this thread and, perhaps, on the other one too.
+  void Share(const std::function<void()>& work) {
+    std::lock_guard one_at_a_time(callers_);
+    {
+      std::lock_guard lock(mutex_);
+      offered_ = &work;
+    }
+    changed_.notify_all();
+    work();
+    std::unique_lock lock(mutex_);
+    offered_ = nullptr;
+    changed_.wait(lock, [&] { return !running_; });
+  }
+
+ private:
+  void Loop() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      changed_.wait(lock, [&] { return offered_ != nullptr; });
+      const std::function<void()>& work = *std::exchange(offered_, nullptr);
+      running_ = true;
+      lock.unlock();
+      work();
+      lock.lock();
+      running_ = false;
+      changed_.notify_all();
+    }
+  }
+
+  std::mutex callers_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  const std::function<void()>* offered_ = nullptr;
+  bool running_ = false;
+  std::thread thread_;
+};
+
+Helper& TheHelper() {
+  static Helper* helper = new Helper;
+  return *helper;
+}
 
 std::string Triple(const std::array<uint32_t, 3>& v) {
   return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
@@ -185,7 +235,7 @@ void RunLaunch(const Launch& launch) {
   std::mutex mutex;
   uint64_t first_bad = blocks;
   std::unique_ptr<Fault> fault;
-  const auto work = [&] {
+  const std::function<void()> work = [&] {
     Block block(launch);
     for (uint64_t i = next++; i < blocks; i = next++) {
       {
@@ -207,10 +257,11 @@ void RunLaunch(const Launch& launch) {
       }
     }
   };
-  std::vector<std::thread> others;
-  for (size_t i = 1; i < std::min<uint64_t>(kWorkers, blocks); ++i) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
+  if (blocks > 1) {
+    TheHelper().Share(work);
+  } else {
+    work();
+  }
   if (fault != nullptr) throw *fault;
 }
 
