@@ -30,6 +30,7 @@ const std::vector<Named>& table() {
     // A CPU: registers and caches are large, barriers between subgroups cost a context switch.
     GpuProfile lavapipe = spirv();
     lavapipe.sharedBytes = 32768;
+    lavapipe.rowsPerLane = 16;
     lavapipe.nativeF16 = lavapipe.nativeI8 = lavapipe.nativeI16 = true;
     made.push_back({"vulkan:lavapipe", lavapipe});
 

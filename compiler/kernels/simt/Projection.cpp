@@ -45,58 +45,75 @@ void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Ro
     places_.push_back(at(t ? min(first + t, end - 1) : first));
     places_.back().act = places_.back().act + actOffset_ / 4;
   }
-  Val quad = k_.lane() % 4, rest = k_.lane() / 4;
-  int64_t allTiles = weights_[0].layout().tiles;
-  if (shape_.slices == 1) {
-    Val tile = panel * shape_.tiles + rest;
-    Val tileThere = tile < allTiles;
-    tile = min(tile, k_.idx(allTiles - 1));
-    Vals acc = sums(matrix + tile * weights_[0].tileWords(), quad, k_.idx(0));
-    finish(acc, tile * kTileRows + quad * 4, 4, first, end, tileThere);
-    return;
-  }
-  Vals acc = addSlices(sums(matrix + panel * weights_[0].tileWords(), quad, rest));
-  finish(acc, panel * kTileRows + k_.lane() % kTileRows, 1, first, end, k_.lane() < kTileRows);
+  int64_t allTiles = weights_[0].layout().tiles, lanesOfQuads = 4 / shape_.quads;
+  Val rest = k_.lane() / lanesOfQuads;
+  Vals quads;
+  for (int64_t q = 0; q < shape_.quads; ++q)
+    quads.push_back(shape_.quads == 1 ? k_.lane() % 4 : k_.idx(q));
+  Val tile = panel * shape_.tiles + rest / shape_.slices;
+  Val tileThere = tile < allTiles;
+  tile = min(tile, k_.idx(allTiles - 1));
+  Vals acc = sums(matrix + tile * weights_[0].tileWords(), quads, rest % shape_.slices);
+  if (shape_.slices == 1)
+    finish(acc, tile * kTileRows + quads[0] * 4, 4, first, end, tileThere);
+  else
+    addAndFinish(acc, panel, first, end);
 }
 
-// acc[token * weights + w]: four rows each.
-Vals Projection::sums(Val tileAt, Val quad, Val slice) {
-  Vals acc(shape_.tokens * weights_.size(), k_.zero(4));
+// acc[(quad * tokens + token) * weights + w]: four rows each.
+Vals Projection::sums(Val tileAt, ArrayRef<Val> quads, Val slice) {
+  size_t each = shape_.tokens * weights_.size();
+  Vals acc(each * quads.size(), k_.zero(4));
+  auto allQuads = [&](Val u, int64_t columns, ArrayRef<Val> in) {
+    Vals out;
+    for (size_t q = 0; q < quads.size(); ++q) {
+      Vals own(in.begin() + q * each, in.begin() + (q + 1) * each);
+      unit(u, columns, tileAt, quads[q], own);
+      out.append(own);
+    }
+    return out;
+  };
   // Records are filled with zeros up to whole groups; other activations end where K ends.
   int64_t cols = actForm_ == Act::i8 ? roundUp(cols_, kSuperblock) : cols_;
   int64_t whole = cols / unitColumns(), rest = cols % unitColumns();
   if (whole)
-    acc = k_.forLoop(slice, k_.idx(whole), shape_.slices, acc, [&](Val u, ArrayRef<Val> in) {
-      Vals out(in.begin(), in.end());
-      unit(u, unitColumns(), tileAt, quad, out);
-      return out;
-    });
+    acc = k_.forLoop(slice, k_.idx(whole), shape_.slices, acc,
+                     [&](Val u, ArrayRef<Val> in) { return allQuads(u, unitColumns(), in); });
   if (!rest) return acc;
-  auto last = [&] {
-    Vals out = acc;
-    unit(k_.idx(whole), rest, tileAt, quad, out);
-    return out;
-  };
+  auto last = [&] { return allQuads(k_.idx(whole), rest, acc); };
   if (shape_.slices == 1) return last();
   return k_.ifElse(slice == whole % shape_.slices, last, [&] { return acc; });
 }
 
-// The slices' parts of a tile, added in order; lane r % 16 holds row r, a scalar.
-Vals Projection::addSlices(const Vals& parts) {
-  int64_t each = k_.lanes() * 4;
-  if (!slices_.mem) slices_ = k_.shared(k_.f32(), each * parts.size());
-  k_.barrier();
-  for (size_t i = 0; i < parts.size(); ++i)
-    for (int64_t r = 0; r < 4; ++r)
-      k_.store(kernels::lane(parts[i], r), slices_, k_.lane() * 4 + (r + each * i));
-  k_.barrier();
-  Vals zero(parts.size(), k_.constant(k_.f32(), 0));
-  Val row = k_.lane() % kTileRows;
+// Row `row` of a tile of the workgroup: the slices' parts, added in order.
+Vals Projection::addSlices(Val tile, Val row, size_t count) {
+  int64_t each = shape_.tiles * shape_.slices * kTileRows;
+  Vals zero(count, k_.constant(k_.f32(), 0));
   return k_.forLoop(k_.idx(0), k_.idx(shape_.slices), 1, zero, [&](Val s, ArrayRef<Val> in) {
     Vals out(in.begin(), in.end());
-    for (size_t i = 0; i < out.size(); ++i)
-      out[i] = out[i] + k_.load(slices_, s * kTileRows + row + each * i);
+    for (size_t i = 0; i < count; ++i)
+      out[i] = out[i] + k_.load(slices_, (tile * shape_.slices + s) * kTileRows + row + each * i);
     return out;
+  });
+}
+
+// The parts go through workgroup memory; then a lane has a row.
+void Projection::addAndFinish(const Vals& parts, Val panel, Val first, Val end) {
+  size_t count = parts.size() / shape_.quads;
+  int64_t each = shape_.tiles * shape_.slices * kTileRows;
+  if (!slices_.mem) slices_ = k_.shared(k_.f32(), each * count);
+  k_.barrier();
+  for (int64_t q = 0; q < shape_.quads; ++q)
+    for (size_t i = 0; i < count; ++i)
+      for (int64_t r = 0; r < 4; ++r)
+        k_.store(kernels::lane(parts[q * count + i], r), slices_,
+                 k_.lane() * (4 * shape_.quads) + (4 * q + r + each * i));
+  k_.barrier();
+  int64_t allTiles = weights_[0].layout().tiles;
+  k_.forLanes(shape_.tiles * kTileRows, [&](Val i) {
+    Val tile = i / kTileRows, row = i % kTileRows;
+    Val number = panel * shape_.tiles + tile;
+    finish(addSlices(tile, row, count), number * kTileRows + row, 1, first, end, number < allTiles);
   });
 }
 
@@ -122,7 +139,7 @@ void Projection::finish(const Vals& sums, Val column, int64_t width, Val first, 
     Val v = sums[t * n];
     if (swiglu_) v = silu(v) * sums[t * n + 1];
     if (bias) v = v + addend;
-    Val there = t || shape_.tokens > 1 ? tileThere & (first + t < end) : tileThere;
+    Val there = shape_.tokens > 1 ? tileThere & (first + t < end) : tileThere;
     k_.ifThen(there, [&] {
       Val at = (places_[t].out + column) / width;
       k_.store(residual ? v + k_.load(before, at) : v, to, at);

@@ -8,8 +8,8 @@
 
 namespace fathom::kernels::simt {
 
-/// A lane computes four outputs (a quarter of a tile) of `shape.tokens` tokens, over all of K or,
-/// with several slices, over every `shape.slices`-th unit of it. A unit is what is decoded at once:
+/// A lane computes some rows of a tile, by fours, of `shape.tokens` tokens, over all of K or, with
+/// several slices, over every `shape.slices`-th unit of it. A unit is what is decoded at once:
 /// 4 columns of f32 and bf16, the 32 columns of a scale of q4 and q8. The order of a sum depends on
 /// the form of the kernel alone, never on the number of tokens.
 class Projection {
@@ -42,14 +42,15 @@ class Projection {
 
   int64_t unitColumns() const { return quantised() ? kGroup : 4; }
   bool quantised() const { return enc_ == Enc::q8 || enc_ == Enc::q4; }
-  Vals sums(Val tileAt, Val quad, Val slice);
+  Vals sums(Val tileAt, llvm::ArrayRef<Val> quads, Val slice);
   void unit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void integerUnit(Val u, Val tileAt, Val quad, Vals& acc);
   Vals activations(size_t token, Val first, int64_t columns);
   Vals activationWords(Val at);
-  Vals addSlices(const Vals& parts);
+  Vals addSlices(Val tile, Val row, size_t count);
+  void addAndFinish(const Vals& parts, Val panel, Val first, Val end);
   void finish(const Vals& sums, Val column, int64_t width, Val first, Val end, Val tileThere);
 
   SimtBuilder& k_;

@@ -37,6 +37,11 @@ inline std::vector<LinearCase> linearCases() {
   for (const std::string& gpu : gpuProfiles())
     if (gpu == "vulkan:generic")
       for (const char* enc : {"q8", "q4"}) cases.push_back({"vulkan:32bit", enc, "i8"});
+  // A lane with all rows of a tile.
+  for (const std::string& gpu : gpuProfiles())
+    if (gpu == "vulkan:generic")
+      for (auto [enc, act] : {std::pair{"f32", "f32"}, {"q4", "i8"}})
+        cases.push_back({"vulkan:lavapipe", enc, act});
   // AArch64's own instruction for products of int8; all else is the code of cpu:aarch64.
   if (haveAarch64Emulator())
     for (const char* enc : {"q8", "q4"}) cases.push_back({"cpu:aarch64-dotprod", enc, "i8"});
