@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <thread>
 
 #include "absl/strings/str_format.h"
 #include "runtime/base/status.h"
@@ -44,9 +45,13 @@ class Bench {
     // too.
     const uint64_t bytes =
         std::clamp<uint64_t>(model_->program()->weights().bytes(), 64 << 20, 1 << 30);
-    if (model_->device().info().memory_bytes != 0) {
+    // The host's memory is no yardstick for a device with memory of its own; a GPU made of software
+    // reads it with every core.
+    const hal::DeviceInfo& info = model_->device().info();
+    if (info.on_host && info.memory_bytes != 0) {
       progress_.Show("reading memory");
-      probe_.emplace(model_->device().workers(), bytes);
+      const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+      probe_.emplace(info.architecture.empty() ? cores : model_->device().workers(), bytes);
       Probe();
     }
     int64_t longest = 1;
