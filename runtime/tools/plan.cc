@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // fathom plan: the memory a model needs on a device, before anything is loaded.
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "absl/strings/match.h"
 #include "runtime/api/pick_device.h"
 #include "runtime/base/status.h"
 #include "runtime/exec/memory_plan.h"
@@ -41,6 +43,13 @@ uint64_t UsableMemory(const hal::DriverRegistry& registry, const hal::DeviceInfo
 }
 
 absl::StatusOr<Plan> MakePlan(const PlanFlags& flags) {
+  std::error_code error;
+  if (std::filesystem::is_directory(flags.model, error) || absl::EndsWith(flags.model, ".json")) {
+    return UnsupportedError(
+        flags.model,
+        "plan reads artifacts; compile the model first (for a config.json alone: fathom compile " +
+            flags.model + " --weights=random:1)");
+  }
   FATHOM_ASSIGN_OR_RETURN(const std::shared_ptr<const Artifact> artifact,
                           Artifact::Open(flags.model));
   const hal::DriverRegistry registry = hal::MakeDriverRegistry();
