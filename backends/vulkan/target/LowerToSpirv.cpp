@@ -63,9 +63,24 @@ void allocateShared(gpu::GPUFuncOp func) {
                 builder.getI64IntegerAttr(0));
 }
 
-// The last `count` arguments become loads of a push constant block of 32-bit integers.
-void loadPushConstants(gpu::GPUFuncOp func, unsigned count) {
-  if (count == 0) return;
+// The position in the grid is what the builtin says plus `base`, an i32.
+void addToBlockId(gpu::GPUFuncOp func, gpu::Dimension dimension, Value base) {
+  func.walk([&](gpu::BlockIdOp id) {
+    if (id.getDimension() != dimension) return;
+    id->moveAfter(base.getDefiningOp());
+    OpBuilder builder(func.getContext());
+    builder.setInsertionPointAfter(id);
+    Location loc = id.getLoc();
+    Value offset = arith::IndexCastOp::create(builder, loc, builder.getIndexType(), base);
+    Value position = arith::AddIOp::create(builder, loc, id, offset);
+    id.getResult().replaceAllUsesExcept(position, position.getDefiningOp());
+  });
+}
+
+// The last `own` arguments become loads of a push constant block of 32-bit integers. Three more of
+// them say where the dispatch's part of a large grid begins (backends/vulkan/abi).
+void loadPushConstants(gpu::GPUFuncOp func, unsigned own) {
+  unsigned count = own + 3;
   MLIRContext* context = func.getContext();
   OpBuilder builder(func);
   Type i32 = builder.getI32Type();
@@ -79,19 +94,22 @@ void loadPushConstants(gpu::GPUFuncOp func, unsigned count) {
                                                   FlatSymbolRefAttr());
   Block& entry = func.getBody().front();
   builder.setInsertionPointToStart(&entry);
-  unsigned first = func.getNumArguments() - count;
+  unsigned first = func.getNumArguments() - own;
   Value address = spirv::AddressOfOp::create(builder, func.getLoc(), variable);
   for (unsigned i = 0; i < count; ++i) {
     Value index = spirv::ConstantOp::create(builder, func.getLoc(), i32,
                                             builder.getI32IntegerAttr(static_cast<int32_t>(i)));
     Value at = spirv::AccessChainOp::create(builder, func.getLoc(), address, ValueRange{index});
     Value value = spirv::LoadOp::create(builder, func.getLoc(), at);
-    entry.getArgument(first + i).replaceAllUsesWith(value);
+    if (i < own)
+      entry.getArgument(first + i).replaceAllUsesWith(value);
+    else
+      addToBlockId(func, static_cast<gpu::Dimension>(i - own), value);
   }
-  entry.eraseArguments(first, count);
+  entry.eraseArguments(first, own);
   auto type = func.getFunctionType();
   func.setFunctionType(
-      FunctionType::get(context, type.getInputs().drop_back(count), type.getResults()));
+      FunctionType::get(context, type.getInputs().drop_back(own), type.getResults()));
 }
 
 struct ConvertToSpirv : PassWrapper<ConvertToSpirv, OperationPass<ModuleOp>> {

@@ -89,7 +89,8 @@ class VulkanTarget : public Target {
       std::vector<uint32_t> workgroup = {static_cast<uint32_t>(kernel.workgroup), 1, 1};
       kernels.push_back(abi::CreateKernelDirect(
           fbb, request.name.c_str(), modules.size(), request.name.c_str(), kernel.bindings,
-          kernel.push, &workgroup, profile.gpu->subgroupSize, &kernel.views, kernel.sharedBytes));
+          kernel.push, &workgroup, profile.gpu->subgroupSize, &kernel.views, kernel.sharedBytes,
+          /*grid_base=*/true));
       modules.push_back(abi::CreateModule(fbb, spirv));
     }
     fbb.Finish(abi::CreateImageDirect(fbb, &modules, &kernels), abi::ImageIdentifier());

@@ -1,5 +1,6 @@
 // RUN: fathom-opt %s --fathom-assign-encodings=encoding=q8 --fathom-lower-to-schedule="targets=cpu:x86-64-v4-vnni" --split-input-file | FileCheck %s
 // RUN: fathom-opt %s --fathom-assign-encodings=encoding=q8 --fathom-lower-to-schedule="targets=cpu:x86-64-v3,cpu:x86-64-v4" --split-input-file | FileCheck %s --check-prefix=TWO
+// RUN: fathom-opt %s --fathom-assign-encodings=encoding=q8 --fathom-lower-to-schedule="targets=vulkan:generic" --split-input-file | FileCheck %s --check-prefix=GPU
 
 // A weight per expression, a kernel per configuration; the norm writes the records that the projection reads.
 // CHECK: schedule.weight @embed.weight : tensor<96x64xf32, #graph.encoding<q8>>
@@ -24,6 +25,11 @@
 // CHECK: schedule.dispatch @[[RES]] {{.*}} (%{{.*}}, %{{.*}}, %[[X]], %[[X]]) push(T)
 // CHECK: %[[L:.*]] = schedule.buffer "logits" output size(R * 384)
 // CHECK: schedule.dispatch @linear_q8_96_64 {{.*}}%[[L]]) push(R) label "logits"
+// A GPU's projections are cut otherwise, and its buffers lie where they can be bound.
+// GPU: schedule.program @vulkan_generic target("vulkan:generic") driver("vulkan") features(["dot8", "subgroup_arithmetic"])
+// GPU-SAME: schedule.alignment = 256 : i64
+// GPU: schedule.kernel @linear_q8_64_64{{.*}} family("linear") config({{.*}}act = "i8"{{.*}}form = "few"{{.*}}panel_tiles = 1
+// GPU: schedule.dispatch @linear_q8_64_64{{.*}} grid(4, 1, T) {{.*}} push(T)
 // TWO: schedule.program @cpu_x86_64_v3 target("cpu:x86-64-v3")
 // TWO: schedule.program @cpu_x86_64_v4 target("cpu:x86-64-v4")
 module attributes {graph.kv = {layers = 1 : i64, row_elements = 16 : i64, kind = "latent"}} {

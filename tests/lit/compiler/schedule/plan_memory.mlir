@@ -23,3 +23,17 @@ schedule.program @p target("null") driver("null") features([]) {
     schedule.dispatch @k grid(T, 1, 1) (%c, %d) push() label ""
   }
 }
+
+// What a target binds at multiples of 256 bytes begins there, for every value of the symbols.
+// CHECK: schedule.program @gpu
+// CHECK: schedule.entry @decode arena(T * 512 + 256)
+// CHECK: schedule.buffer "a" transient size(T * 64) offset(0)
+// CHECK: schedule.buffer "b" transient size(T * 200 + 8) offset(T * 256)
+schedule.program @gpu target("null") driver("null") features([]) attributes {schedule.alignment = 256 : i64} {
+  schedule.kernel @k family("add") config({}) bindings(2) push(0)
+  schedule.entry @decode {
+    %a = schedule.buffer "a" transient size(T * 64)
+    %b = schedule.buffer "b" transient size(T * 200 + 8)
+    schedule.dispatch @k grid(T, 1, 1) (%a, %b) push() label ""
+  }
+}

@@ -34,6 +34,19 @@ TEST(Add, AddsRowsAlsoInPlace) {
   }
 }
 
+// Many devices take 65535 workgroups at a time.
+TEST(Add, MoreRowsThanAGridOfAGpu) {
+  for (const std::string& profile : gpuProfiles()) {
+    SCOPED_TRACE(profile);
+    auto image = KernelImage::build(profile, {{"k", "add", "n = 1, ld = 1"}});
+    ASSERT_TRUE(image);
+    constexpr uint32_t kRows = 65535 + 300;
+    Guarded<float> a(randomFloats(kRows, 1)), b(randomFloats(kRows, 2)), out(kRows);
+    image->run("k", kRows, 1, 1, {a, b, out});
+    for (uint32_t t = 0; t < kRows; ++t) ASSERT_EQ(out[t], a[t] + b[t]) << t;
+  }
+}
+
 // The exponential is within 1.5 ulp and a division follows: 4 units of 2^-24, doubled for the
 // product.
 TEST(Swiglu, MatchesDoubles) {
