@@ -374,6 +374,13 @@ void Decoder::RequireTarget(int sm) {
   }
 }
 
+void Decoder::RequireVersion(int version) {
+  if (builder_.version < version) {
+    Fail("needs PTX ISA " + std::to_string(version / 10) + "." + std::to_string(version % 10) +
+         " or later");
+  }
+}
+
 void Decoder::NoteGranule(uint32_t bytes) {
   Kernel& kernel = builder_.kernel();
   if (op.space == Space::shared || op.space == Space::generic) {

@@ -33,6 +33,7 @@ class KernelBuilder {
   Kernel& kernel() { return kernel_; }
   bool is_specific = false;  // sm_90a
   int target = 0;            // of the module
+  int version = 0;           // of the PTX ISA: 88 is 8.8
 
  private:
   void PlaceShared(size_t module_variables);
@@ -88,6 +89,7 @@ class Decoder {
   bool paired() const { return in_.paired; }
 
   void RequireTarget(int sm);
+  void RequireVersion(int version);
   // A shared-memory access of `bytes` at least.
   void NoteGranule(uint32_t bytes);
   [[noreturn]] void Fail(const std::string& what) const;

@@ -77,6 +77,7 @@ std::unique_ptr<Kernel> DecodeKernel(const ParsedKernel& parsed, const ParsedMod
   kernel->required_threads = parsed.required_threads;
   KernelBuilder builder(parsed, addresses, *kernel);
   builder.target = module.target;
+  builder.version = module.version;
   builder.is_specific = module.target_is_specific;
   for (const Instruction& instruction : parsed.instructions) {
     Decoder decoder(builder, instruction);

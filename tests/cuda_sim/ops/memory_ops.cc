@@ -151,6 +151,7 @@ void CheckVector(Decoder& d, uint32_t count, Type type) {
   if (bytes > 16) {
     if (bytes != 32 || d.op.space != Space::global) d.Fail("a vector has at most 16 bytes");
     d.RequireTarget(100);
+    d.RequireVersion(88);
   }
   if (SizeOf(type) == 0 || type == Type::pred) d.Fail("unknown type");
 }

@@ -106,7 +106,7 @@ inline std::string ReadText(const std::string& path) {
 // A module with one kernel k of `parameters` 64-bit parameters p0, p1 ...; `body` between braces.
 inline std::string Ptx(int parameters, const std::string& body, int sm = 80,
                        const std::string& globals = "") {
-  std::string text = ".version 8.7\n.target sm_" + std::to_string(sm) + "\n.address_size 64\n" +
+  std::string text = ".version 8.8\n.target sm_" + std::to_string(sm) + "\n.address_size 64\n" +
                      globals + "\n.visible .entry k(\n";
   for (int i = 0; i < parameters; ++i) {
     text += std::string(i == 0 ? "" : ",\n") + "  .param .u64 p" + std::to_string(i);
