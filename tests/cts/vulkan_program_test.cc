@@ -173,6 +173,51 @@ TEST_P(VulkanProgram, TransfersGoBothWaysInParts) {
   EXPECT_FALSE(Download(*device_, {buffer->get(), 128}, absl::MakeSpan(back)).ok());
 }
 
+// A device on which the old and the new cache do not fit beside each other.
+class VulkanShortage : public VulkanProgram {
+ protected:
+  void SetUp() override {
+    vulkan::DriverOptions options;
+    options.hide_host_memory = absl::StartsWith(GetParam().id, "hidden");
+    // A block of 64 MiB for what is small, and 120 MiB for the cache.
+    options.max_memory_bytes = uint64_t{184} << 20;
+    driver_ = vulkan::CreateDriver(options);
+    hal::DeviceOptions device_options;
+    device_options.code_cache = "off";
+    auto device = driver_->Open(0, device_options);
+    ASSERT_TRUE(device.ok()) << device.status();
+    device_ = *std::move(device);
+  }
+  std::unique_ptr<hal::Driver> driver_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Devices, VulkanShortage, ::testing::ValuesIn(hal::CtsDevices()),
+                         [](const auto& info) { return info.param.name; });
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(VulkanShortage);
+
+TEST_P(VulkanShortage, ACacheGrowsThroughTheHostsMemory) {
+  constexpr int32_t kMegabyte = 4096;  // pages of 256 bytes
+  ASSERT_TRUE(Load(VulkanModel()).ok());
+  ASSERT_TRUE(MakeContext(128 * kMegabyte - 1).ok());
+  std::vector<int32_t> tokens = SomeTokens(100);
+  Extend("prefill", tokens, 100, {3, 60 * kMegabyte});
+  // 100 MiB beside 60 are too many, and so are 90.
+  Extend("prefill", SomeTokens(20), 20, {90 * kMegabyte});
+  tokens.push_back(5);
+  Extend("decode", tokens, 1, {3, 60 * kMegabyte});
+  // 125 MiB are too many by themselves: the call fails, and what was there stays.
+  const std::vector<int32_t> one = {1}, zero = {0}, far = {125 * kMegabyte};
+  CallInputs inputs;
+  inputs.tokens = inputs.context_length = one;
+  inputs.positions = inputs.sequence = inputs.logit_rows = zero;
+  inputs.page_table = far;
+  const absl::Status status = context_->Run("prefill", inputs).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("KV cache of"));
+  tokens.push_back(6);
+  Extend("decode", tokens, 1, {3, 60 * kMegabyte});
+}
+
 // A device that allocates at most 64 KiB: the weights lie in several buffers.
 TEST(VulkanPieces, WeightsAreSplitBetweenTensors) {
   const std::vector<hal::CtsDevice> devices = hal::CtsDevices();

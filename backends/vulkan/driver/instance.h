@@ -24,6 +24,8 @@ struct DriverOptions {
   bool hide_host_memory = false;
   // When not 0: treat longer buffers as more than the device can allocate.
   uint64_t max_buffer_bytes = 0;
+  // When not 0: treat more allocations than these as too many for the device's memory.
+  uint64_t max_memory_bytes = 0;
 };
 
 // An instance with its physical devices; lives as long as what was made from it. Thread-safe after

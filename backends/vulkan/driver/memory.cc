@@ -91,6 +91,13 @@ uint64_t MemoryPool::allocated_bytes() const {
 
 absl::StatusOr<MemoryPool::Block*> MemoryPool::AddBlock(uint32_t type, uint64_t bytes,
                                                         VkBuffer dedicated_to) {
+  if (const uint64_t limit = device_->options().max_memory_bytes; limit != 0) {
+    uint64_t used = bytes;
+    for (const Block& block : blocks_) used += block.ranges.size();
+    if (used > limit) {
+      return VulkanError("vkAllocateMemory", VK_ERROR_OUT_OF_DEVICE_MEMORY);
+    }
+  }
   auto allocate = Make<VkMemoryAllocateInfo>(VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO);
   allocate.allocationSize = bytes;
   allocate.memoryTypeIndex = type;
