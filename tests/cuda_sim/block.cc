@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cfenv>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
@@ -82,6 +83,19 @@ Helper& TheHelper() {
   static Helper* helper = new Helper;
   return *helper;
 }
+
+// The IEEE mode for a scope: the thread that waits for a stream may flush subnormals to zero.
+class ScopedFloatMode {
+ public:
+  ScopedFloatMode() {
+    std::fegetenv(&saved_);
+    std::fesetenv(FE_DFL_ENV);
+  }
+  ~ScopedFloatMode() { std::fesetenv(&saved_); }
+
+ private:
+  std::fenv_t saved_;
+};
 
 std::string Triple(const std::array<uint32_t, 3>& v) {
   return "(" + std::to_string(v[0]) + "," + std::to_string(v[1]) + "," + std::to_string(v[2]) + ")";
@@ -236,6 +250,7 @@ void RunLaunch(const Launch& launch) {
   uint64_t first_bad = blocks;
   std::unique_ptr<Fault> fault;
   const std::function<void()> work = [&] {
+    const ScopedFloatMode mode;
     Block block(launch);
     for (uint64_t i = next++; i < blocks; i = next++) {
       {

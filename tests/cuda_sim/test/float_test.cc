@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // Floating-point instructions and conversions against C++.
 #include <algorithm>
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
 
 #include "tests/cuda_sim/small_float.h"
 #include "tests/cuda_sim/test/op_check.h"
@@ -66,6 +69,24 @@ TEST(FloatOps, FlushAndSaturate) {
     return v > 0 ? Ftz(std::min(v, 1.0f)) : 0.0f;
   });
 }
+
+#if defined(__x86_64__)
+TEST(FloatOps, WhateverTheCallersMode) {
+  const unsigned saved = _mm_getcsr();
+  _mm_setcsr(saved | 0x8040);  // flush to zero, subnormals are zero
+  Sim sim;
+  EXPECT_EQ(sim.Load(Ptx(1,
+                         ".reg .f32 %a; .reg .b64 %p;\nld.param.u64 %p, [p0];\n"
+                         "ld.global.f32 %a, [%p];\nmul.f32 %a, %a, 0f3F000000;\n"
+                         "st.global.f32 [%p], %a;\nret;")),
+            "");
+  const uint64_t word = sim.Upload(std::vector<uint32_t>{0x00800000});  // the smallest normal
+  EXPECT_EQ(sim.Launch("k", {1, 1, 1}, {1, 1, 1}, {word}), "");
+  EXPECT_EQ(_mm_getcsr() & 0x8040u, 0x8040u);
+  _mm_setcsr(saved);
+  EXPECT_EQ(sim.Download<uint32_t>(word, 1)[0], 0x00400000u);
+}
+#endif
 
 TEST(FloatOps, MinMaxSigns) {
   CheckOp<float, float>("min.f32 %d, %a, %b;", [](float a, float b, float) {
@@ -138,7 +159,11 @@ u16 Half(double v) { return v != v ? 0x7fff : DoubleToHalf(v); }
 u16 Brain(double v) { return v != v ? 0x7fff : DoubleToBf16(v); }
 // The exact a * b + c of small formats, rounded to odd in double.
 double ExactFma(double a, double b, double c) {
+#ifdef __SIZEOF_FLOAT128__
   using Wide = __float128;
+#else
+  using Wide = long double;
+#endif
   const Wide product = static_cast<Wide>(a) * b, exact = product + c;
   const Wide part = exact - product;
   const Wide error = (product - (exact - part)) + (c - part);  // beyond 113 bits
