@@ -15,12 +15,12 @@ struct Candidate {
   hal::Driver* driver;
   size_t index;
   hal::DeviceInfo info;
-  int rank;  // smaller first; negative: never
+  int rank;  // smaller first
 };
 
 int Rank(const hal::Driver& driver, const hal::DeviceInfo& info) {
   if (driver.name() == "cpu") return 2;
-  if (info.on_host) return -1;
+  if (info.on_host) return 3;
   return info.unified_memory ? 1 : 0;
 }
 
@@ -28,7 +28,6 @@ int Rank(const hal::Driver& driver, const hal::DeviceInfo& info) {
 absl::StatusOr<PickedDevice> Try(const Artifact& artifact, const Candidate& candidate,
                                  const hal::DeviceOptions& options) {
   const hal::DeviceInfo& info = candidate.info;
-  if (candidate.rank < 0) return absl::UnimplementedError("its work would run on this processor");
   if (!info.unusable.empty()) return absl::UnimplementedError(info.unusable);
   const uint64_t weights = WeightBytes(artifact);
   if (!info.on_host && info.memory_bytes < weights) {

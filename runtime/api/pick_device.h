@@ -19,9 +19,9 @@ struct PickedDevice {
 };
 
 // The first that can run `artifact`, of GPUs with memory of their own, then GPUs that share the
-// host's, then the CPU; within a kind, drivers in the registry's order. A device that lacks a
-// program of the artifact, a feature, or memory for the weights is passed over. Software GPUs and
-// the null device are never picked. kUnimplemented with every reason when none is left.
+// host's, then the CPU, then GPUs made of software; within a kind, drivers in the registry's order.
+// A device that lacks a program of the artifact, a feature, or memory for the weights is passed
+// over; the null device is never picked. kUnimplemented with every reason when none is left.
 absl::StatusOr<PickedDevice> PickDevice(const Artifact& artifact,
                                         const hal::DriverRegistry& registry,
                                         const hal::DeviceOptions& options);
