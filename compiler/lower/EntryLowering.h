@@ -131,6 +131,10 @@ class EntryLowering {
   mlir::LogicalResult launchSplit(mlir::Operation* op, mlir::StringRef family, Config config,
                                   mlir::SmallVector<Arg> args, int64_t heads, int64_t width,
                                   mlir::Value result);
+  /// New records of `result`, [T, heads * width], when one projection reads it and nothing else
+  /// does: of each head, or of all heads together.
+  std::optional<std::pair<Activation, Records>> recordsOfHeads(mlir::Value result, int64_t heads,
+                                                               int64_t width);
   /// A barrier before a dispatch that conflicts with one since the last barrier.
   void separate(llvm::ArrayRef<mlir::Value> buffers, unsigned outputs);
   bool isLastUse(mlir::Value value, mlir::Operation* user);

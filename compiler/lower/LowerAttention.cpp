@@ -71,16 +71,43 @@ LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config
   config.set("splits", builder.getI64IntegerAttr(kSplits));
   args.push_back(partial);
   launch(family, config, {std::move(args), T(), {P()}, label(op, "attention")});
-  const Rows out = newRows("attention", T(), heads * width);
-  rows[result] = out;
   Config combine;
   combine.set("heads", builder.getI64IntegerAttr(heads));
   combine.set("width", builder.getI64IntegerAttr(width));
   combine.set("splits", builder.getI64IntegerAttr(kSplits));
-  combine.set("out_ld", builder.getI64IntegerAttr(out.ld));
-  launch("attention_combine", combine,
-         {{partial, out.buffer}, T(), {}, label(op, "attention_combine")});
+  Launch launched{{partial}, T(), {}, label(op, "attention_combine")};
+  if (auto records = recordsOfHeads(result, heads, width)) {
+    combine.set("out_act", builder.getStringAttr(name(records->first)));
+    combine.set("act_stride", builder.getI64IntegerAttr(records->second.stride));
+    combine.set("act_batch_stride", builder.getI64IntegerAttr(records->second.batchStride));
+    launched.args.push_back(records->second.buffer);
+  } else {
+    const Rows out = rows[result] = newRows("attention", T(), heads * width);
+    combine.set("out_ld", builder.getI64IntegerAttr(out.ld));
+    launched.args.push_back(out.buffer);
+  }
+  launch("attention_combine", combine, std::move(launched));
   return success();
+}
+
+std::optional<std::pair<Activation, Records>> EntryLowering::recordsOfHeads(Value result,
+                                                                            int64_t heads,
+                                                                            int64_t width) {
+  const Wanted wanted = wantedOf(result);
+  if (wanted.f32 || wanted.i8 == wanted.bf16 || !result.hasOneUse()) return {};
+  const Activation form = wanted.i8 ? Activation::kI8 : Activation::kBf16;
+  auto next = cast<graph::LinearOp>(*result.user_begin());
+  Records made;
+  if (next.getW().getType().getRank() == 3) {
+    made = newRecords(T(), heads, width, form);
+  } else {
+    // One record for all heads: each head must own whole groups, and the last leave nothing to fill.
+    if (program.profile.gpu || width % 32 != 0 || heads * width % 64 != 0) return {};
+    made = newRecords(T(), 1, heads * width, form);
+    made.batchStride = 0;
+  }
+  records[result][static_cast<int>(form)] = made;
+  return std::pair(form, made);
 }
 
 LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {

@@ -108,7 +108,7 @@ class Windows:
 
     def draw(self, rng, count, length):
         starts = rng.choice(self.starts[self.starts < len(self.stream) - length], count)
-        windows = numpy.stack([self.stream[s - 1 : s + length] for s in starts])
+        windows = self.stream[starts[:, None] + numpy.arange(-1, length)]  # (0, length + 1) as well
         windows[:, 0] = 0
         return windows
 

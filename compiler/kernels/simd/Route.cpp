@@ -2,6 +2,7 @@
 // route: scores, group limits and top-k of the router; route_plan: pairs sorted by expert.
 #include <limits>
 
+#include "compiler/kernels/RouteConfig.h"
 #include "compiler/kernels/simd/Emitters.h"
 
 using namespace mlir;
@@ -12,9 +13,6 @@ constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 namespace {
 
-enum class Scoring { kSoftmax, kSigmoid, kSqrtSoftplus };
-enum class Method { kGreedy, kGroupLimitedGreedy, kNoauxTc };
-
 /// The router of one token. Scores and what selection looks at are kept in scratch, padded to 16.
 class Router {
  public:
@@ -22,7 +20,6 @@ class Router {
   LogicalResult emit();
 
  private:
-  void readConfig();
   void score(Val from);
   void limitGroups();
   Val groupScore(Val group);
@@ -35,11 +32,7 @@ class Router {
   }
 
   KernelBuilder& k_;
-  int64_t experts_ = 0, topK_ = 0, shared_ = 0, groups_ = 1, topGroups_ = 1, inLd_ = 0;
-  Scoring scoring_ = Scoring::kSoftmax;
-  Method method_ = Method::kGreedy;
-  bool normalize_ = false;
-  double scale_ = 1, normEps_ = 0;
+  RouteConfig c_;
   Buf logits_, bias_, index_, weight_;
   Buf scores_, choice_, groupScores_;
 };
@@ -79,40 +72,15 @@ Val log1p(Val u) {
 
 }  // namespace
 
-void Router::readConfig() {
-  Config& cfg = k_.cfg();
-  experts_ = cfg.in("experts", 1, 1 << 16);
-  topK_ = cfg.in("top_k", 1, 256);
-  shared_ = cfg.in("shared", 0, 256, 1, 0);
-  groups_ = cfg.in("n_group", 1, 1 << 16);
-  topGroups_ = cfg.in("topk_group", 1, 1 << 16);
-  scoring_ = static_cast<Scoring>(cfg.oneOf("scoring", {"softmax", "sigmoid", "sqrt_softplus"}));
-  method_ =
-      static_cast<Method>(cfg.oneOf("method", {"greedy", "group_limited_greedy", "noaux_tc"}));
-  normalize_ = cfg.b("normalize");
-  scale_ = cfg.f("scale");
-  normEps_ = cfg.f("norm_eps");
-  inLd_ = cfg.in("in_ld", experts_, kMaxStride);
-  if (cfg.failed()) return;
-  cfg.require(experts_ % groups_ == 0,
-              "experts " + Twine(experts_) + " is not a multiple of n_group " + Twine(groups_));
-  cfg.require(topGroups_ <= groups_,
-              "topk_group " + Twine(topGroups_) + " exceeds n_group " + Twine(groups_));
-  bool limited = method_ != Method::kGreedy;
-  int64_t candidates = limited ? topGroups_ * (experts_ / groups_) : experts_;
-  cfg.require(topK_ <= candidates, "top_k " + Twine(topK_) + " exceeds the " + Twine(candidates) +
-                                       " experts that it chooses from");
-}
-
 // scores_ = the scoring function of the logits; choice_ = scores (+ bias), -inf in the padding.
 void Router::score(Val from) {
   Val top, sum;
-  if (scoring_ == Scoring::kSoftmax) {
-    k_.forRow(experts_, 16, [&](Val i, Val count) {
+  if (c_.scoring == Scoring::kSoftmax) {
+    k_.forRow(c_.experts, 16, [&](Val i, Val count) {
       k_.store(orNever(k_.load(logits_, from + i, 16, count), count), choice_, i);
     });
-    top = bestOf(k_, choice_, padded(experts_)).value;
-    Vals s = k_.forLoop(k_.idx(0), k_.idx(padded(experts_)), 16, {k_.zero()},
+    top = bestOf(k_, choice_, padded(c_.experts)).value;
+    Vals s = k_.forLoop(k_.idx(0), k_.idx(padded(c_.experts)), 16, {k_.zero()},
                         [&](Val i, ArrayRef<Val> acc) {
                           Val e = exp(k_.load(choice_, i, 16) - top);
                           k_.store(e, scores_, i);
@@ -120,24 +88,24 @@ void Router::score(Val from) {
                         });
     sum = reduceAdd(s[0]);
   }
-  k_.forRow(experts_, 16, [&](Val i, Val count) {
+  k_.forRow(c_.experts, 16, [&](Val i, Val count) {
     Val s;
-    if (scoring_ == Scoring::kSoftmax) {
+    if (c_.scoring == Scoring::kSoftmax) {
       s = k_.load(scores_, i, 16) / sum;
     } else {
       Val x = k_.load(logits_, from + i, 16, count);
-      s = scoring_ == Scoring::kSigmoid ? sigmoid(x)
-                                        : sqrt(max(x, number(x, 0)) + log1p(exp(-abs(x))));
+      s = c_.scoring == Scoring::kSigmoid ? sigmoid(x)
+                                          : sqrt(max(x, number(x, 0)) + log1p(exp(-abs(x))));
     }
     k_.store(s, scores_, i);
-    if (method_ == Method::kNoauxTc) s = s + k_.load(bias_, i, 16, count);
+    if (c_.biased()) s = s + k_.load(bias_, i, 16, count);
     k_.store(orNever(s, count), choice_, i);
   });
 }
 
 // The largest of a group's choices, or the sum of its two largest (noaux_tc).
 Val Router::groupScore(Val group) {
-  int64_t size = experts_ / groups_;
+  int64_t size = c_.experts / c_.groups;
   Val never = k_.constant(k_.vec(k_.f32()), kNever);
   Val first = never, second = never;
   for (int64_t i = 0; i < size; i += 16) {
@@ -152,25 +120,25 @@ Val Router::groupScore(Val group) {
     second = max(max(slice(second, 0, half), s), min(first, f));
     first = max(first, f);
   }
-  bool sumOfTwo = method_ == Method::kNoauxTc && size > 1;
+  bool sumOfTwo = c_.biased() && size > 1;
   return sumOfTwo ? lane(first, 0) + lane(second, 0) : lane(first, 0);
 }
 
 void Router::limitGroups() {
-  int64_t size = experts_ / groups_;
-  k_.forLoop(k_.idx(0), k_.idx(padded(groups_)), 16,
+  int64_t size = c_.experts / c_.groups;
+  k_.forLoop(k_.idx(0), k_.idx(padded(c_.groups)), 16,
              [&](Val i) { k_.store(k_.constant(k_.vec(k_.f32()), kNever), groupScores_, i); });
-  k_.forLoop(k_.idx(0), k_.idx(groups_), 1,
+  k_.forLoop(k_.idx(0), k_.idx(c_.groups), 1,
              [&](Val g) { k_.store(groupScore(g), groupScores_, g); });
-  Buf keep = k_.scratch(k_.i32(), groups_ * 4);
-  k_.forLoop(k_.idx(0), k_.idx(groups_), 1,
+  Buf keep = k_.scratch(k_.i32(), c_.groups * 4);
+  k_.forLoop(k_.idx(0), k_.idx(c_.groups), 1,
              [&](Val g) { k_.store(k_.constant(k_.i32(), 0), keep, g); });
-  k_.forLoop(k_.idx(0), k_.idx(topGroups_), 1, [&](Val) {
-    Val g = toIndex(bestOf(k_, groupScores_, padded(groups_)).index);
+  k_.forLoop(k_.idx(0), k_.idx(c_.topGroups), 1, [&](Val) {
+    Val g = toIndex(bestOf(k_, groupScores_, padded(c_.groups)).index);
     k_.store(k_.constant(k_.f32(), kNever), groupScores_, g);
     k_.store(k_.constant(k_.i32(), 1), keep, g);
   });
-  k_.forLoop(k_.idx(0), k_.idx(groups_), 1, [&](Val g) {
+  k_.forLoop(k_.idx(0), k_.idx(c_.groups), 1, [&](Val g) {
     k_.ifThen(k_.load(keep, g) == 0, [&] {
       k_.forRow(size, 16, [&](Val i, Val count) {
         k_.store(k_.constant(k_.vec(k_.f32()), kNever), choice_, g * size + i, count);
@@ -180,43 +148,44 @@ void Router::limitGroups() {
 }
 
 void Router::pick(Val t) {
-  Val first = t * (topK_ + shared_);
-  for (int64_t i = 0; i < shared_; ++i) {
-    k_.store(k_.constant(k_.i32(), static_cast<double>(experts_ + i)), index_, first + (topK_ + i));
-    k_.store(k_.constant(k_.f32(), 1), weight_, first + (topK_ + i));
+  Val first = t * c_.slots();
+  for (int64_t i = 0; i < c_.shared; ++i) {
+    k_.store(k_.constant(k_.i32(), static_cast<double>(c_.experts + i)), index_,
+             first + (c_.topK + i));
+    k_.store(k_.constant(k_.f32(), 1), weight_, first + (c_.topK + i));
   }
-  Vals sum = k_.forLoop(k_.idx(0), k_.idx(topK_), 1, {k_.constant(k_.f32(), 0)},
+  Vals sum = k_.forLoop(k_.idx(0), k_.idx(c_.topK), 1, {k_.constant(k_.f32(), 0)},
                         [&](Val j, ArrayRef<Val> acc) {
-                          Val e = bestOf(k_, choice_, padded(experts_)).index;
+                          Val e = bestOf(k_, choice_, padded(c_.experts)).index;
                           Val w = k_.load(scores_, toIndex(e));
                           k_.store(k_.constant(k_.f32(), kNever), choice_, toIndex(e));
                           k_.store(e, index_, first + j);
                           k_.store(w, weight_, first + j);
                           return Vals{acc[0] + w};
                         });
-  Val factor = k_.constant(k_.f32(), scale_);
-  if (normalize_)
-    factor = factor / (sum[0] + normEps_);
-  else if (scale_ == 1)
+  Val factor = k_.constant(k_.f32(), c_.scale);
+  if (c_.normalize)
+    factor = factor / (sum[0] + c_.normEps);
+  else if (c_.scale == 1)
     return;
-  k_.forRow(topK_, 16, [&](Val j, Val count) {
+  k_.forRow(c_.topK, 16, [&](Val j, Val count) {
     k_.store(k_.load(weight_, first + j, 16, count) * factor, weight_, first + j, count);
   });
 }
 
 LogicalResult Router::emit() {
-  readConfig();
+  c_ = RouteConfig::read(k_.cfg(), kMaxStride);
   if (k_.cfg().failed()) return failure();
   logits_ = k_.in(k_.f32());
-  if (method_ == Method::kNoauxTc) bias_ = k_.in(k_.f32());
+  if (c_.biased()) bias_ = k_.in(k_.f32());
   index_ = k_.out(k_.i32());
   weight_ = k_.out(k_.f32());
-  scores_ = k_.scratch(k_.f32(), 4 * padded(experts_));
-  choice_ = k_.scratch(k_.f32(), 4 * padded(experts_));
+  scores_ = k_.scratch(k_.f32(), 4 * padded(c_.experts));
+  choice_ = k_.scratch(k_.f32(), 4 * padded(c_.experts));
   Val t = k_.x();
-  score(t * inLd_);
-  if (method_ != Method::kGreedy && topGroups_ < groups_) {
-    groupScores_ = k_.scratch(k_.f32(), 4 * padded(groups_));
+  score(t * c_.inLd + c_.inOffset);
+  if (c_.limitsGroups()) {
+    groupScores_ = k_.scratch(k_.f32(), 4 * padded(c_.groups));
     limitGroups();
   }
   pick(t);

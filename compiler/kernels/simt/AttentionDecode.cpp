@@ -4,6 +4,7 @@
 
 #include "compiler/kernels/simt/AttentionBlock.h"
 #include "compiler/kernels/simt/Emitters.h"
+#include "compiler/kernels/simt/Record.h"
 #include "compiler/kernels/simt/Shape.h"
 
 using namespace mlir;
@@ -129,9 +130,16 @@ LogicalResult emitAttentionCombine(SimtBuilder& k) {
   int64_t heads = cfg.in("heads", 1, 1 << 16);
   int64_t width = cfg.in("width", 16, kMaxWidth, 16);
   int64_t splits = cfg.in("splits", 1, 4096);
-  int64_t outLd = cfg.in("out_ld", heads * width, kMaxOffset);
+  int outAct = cfg.has("out_act") ? cfg.oneOf("out_act", {"none", "bf16", "i8"}) : 0;
+  int64_t outLd = outAct ? 0 : cfg.in("out_ld", heads * width, kMaxOffset);
+  auto form = outAct == 1 ? RecordForm::kBf16 : RecordForm::kI8;
+  int64_t actStride = outAct ? cfg.in("act_stride", 64, kMaxOffset, 64) : 0;
+  int64_t headStride =
+      outAct ? cfg.in("act_batch_stride", recordBytes(form, width), kMaxOffset, 64) : 0;
   if (cfg.failed()) return failure();
-  Buf partial = k.f32View(k.binding()), out = k.f32View(k.binding());
+  Buf partial = k.f32View(k.binding());
+  SimtBuilder::Binding output = k.binding();
+  Buf out = outAct ? k.i32View(output) : k.f32View(output);
   int64_t record = width + 16;
   Val t = k.x(), h = k.y();
   auto at = [&](Val s) { return ((t * splits + s) * heads + h) * record; };
@@ -148,12 +156,16 @@ LogicalResult emitAttentionCombine(SimtBuilder& k) {
   })[0];
   Val some = sum > 0.0;
   Val inverse = select(some, number(sum, 1) / select(some, sum, number(sum, 1)), number(sum, 0));
-  k.forLanes(width, [&](Val i) {
+  auto value = [&](Val i) {
     Val u = k.forLoop(first, last, 1, {number(top, 0)}, [&](Val s, ArrayRef<Val> in) {
       return Vals{fma(k.load(partial, at(s) + i), k.load(factor, s), in[0])};
     })[0];
-    k.store(u * inverse, out, t * outLd + h * width + i);
-  });
+    return u * inverse;
+  };
+  if (outAct)
+    writeRecord(k, form, out, t * (actStride / 4) + h * (headStride / 4), width, value);
+  else
+    k.forLanes(width, [&](Val i) { k.store(value(i), out, t * outLd + h * width + i); });
   return success();
 }
 

@@ -2,6 +2,7 @@
 // route and route_plan on GPUs: a workgroup chooses the experts of a token; one sorts all pairs.
 #include <limits>
 
+#include "compiler/kernels/RouteConfig.h"
 #include "compiler/kernels/simt/Emitters.h"
 
 using namespace mlir;
@@ -11,9 +12,6 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 
-enum class Scoring { kSoftmax, kSigmoid, kSqrtSoftplus };
-enum class Method { kGreedy, kGroupLimitedGreedy, kNoauxTc };
-
 /// The router of one token. Scores and what selection looks at lie in workgroup memory.
 class Router {
  public:
@@ -21,7 +19,6 @@ class Router {
   LogicalResult emit();
 
  private:
-  void readConfig();
   void score(Val from);
   void limitGroups();
   void pick(Val t);
@@ -29,12 +26,7 @@ class Router {
   Val never() { return k_.constant(k_.f32(), kNever); }
 
   SimtBuilder& k_;
-  int64_t experts_ = 0, topK_ = 0, shared_ = 0, groups_ = 1, topGroups_ = 1;
-  int64_t inLd_ = 0, inOffset_ = 0;
-  Scoring scoring_ = Scoring::kSoftmax;
-  Method method_ = Method::kGreedy;
-  bool normalize_ = false;
-  double scale_ = 1, normEps_ = 0;
+  RouteConfig c_;
   Buf logits_, bias_, index_, weight_;
   Buf scores_, choice_, groupScores_, laneBest_, laneIndex_;
 };
@@ -45,32 +37,6 @@ Val log1p(Val u) {
   Val d = w - 1.0;
   Val none = d == number(d, 0);
   return select(none, u, log(w) * (u / select(none, number(d, 1), d)));
-}
-
-void Router::readConfig() {
-  Config& cfg = k_.cfg();
-  experts_ = cfg.in("experts", 1, 1 << 16);
-  topK_ = cfg.in("top_k", 1, 256);
-  shared_ = cfg.in("shared", 0, 256, 1, 0);
-  groups_ = cfg.in("n_group", 1, 1 << 16);
-  topGroups_ = cfg.in("topk_group", 1, 1 << 16);
-  scoring_ = static_cast<Scoring>(cfg.oneOf("scoring", {"softmax", "sigmoid", "sqrt_softplus"}));
-  method_ =
-      static_cast<Method>(cfg.oneOf("method", {"greedy", "group_limited_greedy", "noaux_tc"}));
-  normalize_ = cfg.b("normalize");
-  scale_ = cfg.f("scale");
-  normEps_ = cfg.f("norm_eps");
-  inLd_ = cfg.in("in_ld", experts_, kMaxOffset);
-  inOffset_ = cfg.in("in_offset", 0, kMaxOffset, 1, 0);
-  if (cfg.failed()) return;
-  cfg.require(experts_ % groups_ == 0,
-              "experts " + Twine(experts_) + " is not a multiple of n_group " + Twine(groups_));
-  cfg.require(topGroups_ <= groups_,
-              "topk_group " + Twine(topGroups_) + " exceeds n_group " + Twine(groups_));
-  bool limited = method_ != Method::kGreedy;
-  int64_t candidates = limited ? topGroups_ * (experts_ / groups_) : experts_;
-  cfg.require(topK_ <= candidates, "top_k " + Twine(topK_) + " exceeds the " + Twine(candidates) +
-                                       " experts that it chooses from");
 }
 
 // The place of the largest of buf[0 .. n - 1], the first of equal ones; 0 when all are -inf. Known
@@ -104,27 +70,25 @@ Val Router::bestOf(Buf buf, int64_t n) {
 void Router::score(Val from) {
   auto logit = [&](Val e) { return k_.load(logits_, from + e); };
   Val top, sum;
-  if (scoring_ == Scoring::kSoftmax) {
-    Vals best = k_.forLanes(k_.idx(experts_), {never()}, [&](Val e, ArrayRef<Val> in) {
-      return Vals{max(in[0], logit(e))};
-    });
+  if (c_.scoring == Scoring::kSoftmax) {
+    Vals best = k_.forLanes(k_.idx(c_.experts), {never()},
+                            [&](Val e, ArrayRef<Val> in) { return Vals{max(in[0], logit(e))}; });
     top = k_.maxOfLanes(best[0]);
-    Vals part = k_.forLanes(k_.idx(experts_), {k_.constant(k_.f32(), 0)},
-                            [&](Val e, ArrayRef<Val> in) {
-                              return Vals{in[0] + exp(logit(e) - top)};
-                            });
+    Vals part =
+        k_.forLanes(k_.idx(c_.experts), {k_.constant(k_.f32(), 0)},
+                    [&](Val e, ArrayRef<Val> in) { return Vals{in[0] + exp(logit(e) - top)}; });
     sum = k_.sumOfLanes(part[0]);
   }
-  k_.forLanes(experts_, [&](Val e) {
+  k_.forLanes(c_.experts, [&](Val e) {
     Val x = logit(e), s;
-    if (scoring_ == Scoring::kSoftmax)
+    if (c_.scoring == Scoring::kSoftmax)
       s = exp(x - top) / sum;
-    else if (scoring_ == Scoring::kSigmoid)
+    else if (c_.scoring == Scoring::kSigmoid)
       s = sigmoid(x);
     else
       s = sqrt(max(x, number(x, 0)) + log1p(exp(-abs(x))));
     k_.store(s, scores_, e);
-    k_.store(method_ == Method::kNoauxTc ? s + k_.load(bias_, e) : s, choice_, e);
+    k_.store(c_.biased() ? s + k_.load(bias_, e) : s, choice_, e);
   });
   k_.barrier();
 }
@@ -132,28 +96,28 @@ void Router::score(Val from) {
 // Leaves -inf for the experts outside the best groups. A group's score is its largest choice, or
 // the sum of its two largest (noaux_tc).
 void Router::limitGroups() {
-  int64_t size = experts_ / groups_;
-  k_.forLanes(groups_, [&](Val g) {
-    Vals two = k_.forLoop(k_.idx(0), k_.idx(size), 1, {never(), never()},
-                          [&](Val i, ArrayRef<Val> in) {
-                            Val v = k_.load(choice_, g * size + i);
-                            return Vals{max(in[0], v), max(in[1], min(in[0], v))};
-                          });
-    bool sumOfTwo = method_ == Method::kNoauxTc && size > 1;
+  int64_t size = c_.experts / c_.groups;
+  k_.forLanes(c_.groups, [&](Val g) {
+    Vals two =
+        k_.forLoop(k_.idx(0), k_.idx(size), 1, {never(), never()}, [&](Val i, ArrayRef<Val> in) {
+          Val v = k_.load(choice_, g * size + i);
+          return Vals{max(in[0], v), max(in[1], min(in[0], v))};
+        });
+    bool sumOfTwo = c_.biased() && size > 1;
     k_.store(sumOfTwo ? two[0] + two[1] : two[0], groupScores_, g);
   });
-  Buf keep = k_.shared(k_.i32(), groups_);
-  k_.forLanes(groups_, [&](Val g) { k_.store(k_.constant(k_.i32(), 0), keep, g); });
+  Buf keep = k_.shared(k_.i32(), c_.groups);
+  k_.forLanes(c_.groups, [&](Val g) { k_.store(k_.constant(k_.i32(), 0), keep, g); });
   k_.barrier();
-  k_.forLoop(k_.idx(0), k_.idx(topGroups_), 1, [&](Val) {
-    Val g = bestOf(groupScores_, groups_);
+  k_.forLoop(k_.idx(0), k_.idx(c_.topGroups), 1, [&](Val) {
+    Val g = bestOf(groupScores_, c_.groups);
     k_.ifThen(k_.lane() == 0, [&] {
       k_.store(never(), groupScores_, g);
       k_.store(k_.constant(k_.i32(), 1), keep, g);
     });
     k_.barrier();
   });
-  k_.forLanes(experts_, [&](Val e) {
+  k_.forLanes(c_.experts, [&](Val e) {
     Val kept = k_.load(keep, e / size) != 0;
     k_.store(select(kept, k_.load(choice_, e), never()), choice_, e);
   });
@@ -161,30 +125,30 @@ void Router::limitGroups() {
 }
 
 void Router::pick(Val t) {
-  Val first = t * (topK_ + shared_);
+  Val first = t * c_.slots();
   k_.ifThen(k_.lane() == 0, [&] {
-    for (int64_t i = topK_; i < topK_ + shared_; ++i) {
-      int64_t expert = experts_ + i - topK_;
+    for (int64_t i = c_.topK; i < c_.topK + c_.shared; ++i) {
+      int64_t expert = c_.experts + i - c_.topK;
       k_.store(k_.constant(k_.i32(), static_cast<double>(expert)), index_, first + i);
       k_.store(k_.constant(k_.f32(), 1), weight_, first + i);
     }
   });
-  Vals sum = k_.forLoop(k_.idx(0), k_.idx(topK_), 1, {k_.constant(k_.f32(), 0)},
+  Vals sum = k_.forLoop(k_.idx(0), k_.idx(c_.topK), 1, {k_.constant(k_.f32(), 0)},
                         [&](Val j, ArrayRef<Val> in) {
-                          Val e = bestOf(choice_, experts_);
+                          Val e = bestOf(choice_, c_.experts);
                           Val w = k_.load(scores_, e);
                           k_.ifThen(k_.lane() == 0, [&] {
                             k_.store(never(), choice_, e);
                             k_.store(toInt(e, k_.i32()), index_, first + j);
-                            if (!normalize_) k_.store(w * scale_, weight_, first + j);
+                            if (!c_.normalize) k_.store(w * c_.scale, weight_, first + j);
                           });
                           k_.barrier();
                           return Vals{in[0] + w};
                         });
-  if (!normalize_) return;
-  Val factor = k_.constant(k_.f32(), scale_) / (sum[0] + normEps_);
+  if (!c_.normalize) return;
+  Val factor = k_.constant(k_.f32(), c_.scale) / (sum[0] + c_.normEps);
   k_.ifThen(k_.lane() == 0, [&] {
-    k_.forLoop(k_.idx(0), k_.idx(topK_), 1, [&](Val j) {
+    k_.forLoop(k_.idx(0), k_.idx(c_.topK), 1, [&](Val j) {
       Val e = toIndex(k_.load(index_, first + j));
       k_.store(k_.load(scores_, e) * factor, weight_, first + j);
     });
@@ -192,20 +156,20 @@ void Router::pick(Val t) {
 }
 
 LogicalResult Router::emit() {
-  readConfig();
+  c_ = RouteConfig::read(k_.cfg(), kMaxOffset);
   if (k_.cfg().failed()) return failure();
   logits_ = k_.f32View(k_.binding());
-  if (method_ == Method::kNoauxTc) bias_ = k_.f32View(k_.binding());
+  if (c_.biased()) bias_ = k_.f32View(k_.binding());
   index_ = k_.i32View(k_.binding());
   weight_ = k_.f32View(k_.binding());
-  scores_ = k_.shared(k_.f32(), experts_);
-  choice_ = k_.shared(k_.f32(), experts_);
+  scores_ = k_.shared(k_.f32(), c_.experts);
+  choice_ = k_.shared(k_.f32(), c_.experts);
   laneBest_ = k_.shared(k_.f32(), k_.lanes());
   laneIndex_ = k_.shared(k_.i32(), k_.lanes());
   Val t = k_.x();
-  score(t * inLd_ + inOffset_);
-  if (method_ != Method::kGreedy && topGroups_ < groups_) {
-    groupScores_ = k_.shared(k_.f32(), groups_);
+  score(t * c_.inLd + c_.inOffset);
+  if (c_.limitsGroups()) {
+    groupScores_ = k_.shared(k_.f32(), c_.groups);
     limitGroups();
   }
   pick(t);
@@ -253,9 +217,7 @@ LogicalResult emitRoutePlan(SimtBuilder& k) {
     Val own = toInt(e, k.i32());
     k.forLoop(zero, all, 1, {k.load(next, e)}, [&](Val p, ArrayRef<Val> in) {
       Val mine = k.load(index, p) == own;
-      k.ifThen(mine, [&] {
-        k.store(toInt(p, k.i32()), plan, toIndex(in[0]) + (2 + 2 * experts));
-      });
+      k.ifThen(mine, [&] { k.store(toInt(p, k.i32()), plan, toIndex(in[0]) + (2 + 2 * experts)); });
       return Vals{select(mine, in[0] + 1, in[0])};
     });
   });

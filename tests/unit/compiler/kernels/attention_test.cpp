@@ -131,6 +131,47 @@ TEST(Attention, MatchesDoubles) {
         checkGqa(profile, c, bf16);
 }
 
+// Records written by the merge are what the encode kernel makes of its rows, to the byte.
+void checkRecords(const std::string& profile, int64_t heads, int64_t width, const std::string& act,
+                  bool perHead) {
+  SCOPED_TRACE(profile + " " + act + " " + std::to_string(heads) + " x " + std::to_string(width));
+  constexpr int64_t T = 3, kSplits = 4;
+  int64_t groups = perHead ? heads : 1, n = heads * width / groups;
+  int64_t bytes = encodeAct(act, std::vector<float>(n), 1, n).stride;
+  std::string common = entry("heads", heads).substr(2) + entry("width", width) +
+                       entry("splits", kSplits),
+              form = ", act = \"" + act + "\"";
+  std::string strides =
+      entry("act_stride", groups * bytes) + entry("act_batch_stride", perHead ? bytes : 0);
+  auto image = KernelImage::build(
+      profile, {{"rows", "attention_combine", common + entry("out_ld", heads * width)},
+                {"records", "attention_combine", common + ", out_act = \"" + act + "\"" + strides},
+                {"encode", "encode",
+                 entry("n", n).substr(2) + entry("groups", groups) + entry("in_ld", heads * width) +
+                     entry("in_group_ld", n) + entry("in_offset", 0) + form + strides}});
+  ASSERT_TRUE(image);
+  std::vector<float> values = randomFloats(T * kSplits * heads * (width + 16), 3);
+  for (int64_t r = 0; r < T * kSplits * heads; ++r) {
+    float* tail = &values[r * (width + 16) + width];
+    tail[1] = 1.0f + std::fabs(tail[1]);  // a sum of exponentials
+  }
+  Guarded<float> partial(values), rows(T * heads * width);
+  Guarded<uint8_t> records(T * groups * bytes), expected(T * groups * bytes);
+  image->run("rows", T, heads, 1, {partial, rows});
+  image->run("encode", T, groups, 1, {rows, expected});
+  image->run("records", T, heads, 1, {partial, records});
+  EXPECT_EQ(records.values(), expected.values());
+}
+
+TEST(AttentionCombine, WritesRecords) {
+  for (const std::string& profile : runnableProfiles())
+    for (const char* act : {"bf16", "i8"}) {
+      checkRecords(profile, 5, 64, act, true);
+      checkRecords(profile, 3, 48, act, true);
+      if (!isGpu(profile)) checkRecords(profile, 6, 32, act, false);
+    }
+}
+
 TEST(Attention, NamesTheEntryThatIsWrong) {
   std::string config =
       "heads = 5, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 320, splits = 1, window = 0, kv "
