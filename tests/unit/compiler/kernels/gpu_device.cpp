@@ -14,8 +14,9 @@ constexpr size_t kGuard = 4096;
 constexpr int kGuardByte = 0xa5;
 
 hal::Device* deviceOf(const std::string& driver) {
-  static std::map<std::string, std::unique_ptr<hal::Device>> devices;
-  auto [at, inserted] = devices.try_emplace(driver);
+  // Never closed: when statics are destroyed, a driver's library may be gone before its devices.
+  static auto* devices = new std::map<std::string, std::unique_ptr<hal::Device>>;
+  auto [at, inserted] = devices->try_emplace(driver);
   if (inserted) {
     static const auto* registry = new hal::DriverRegistry(hal::MakeDriverRegistry());
     auto opened = registry->Open(driver, {});
