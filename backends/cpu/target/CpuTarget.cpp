@@ -60,6 +60,9 @@ class CpuTarget : public Target {
   LogicalResult compile(llvm::ArrayRef<KernelRequest> kernels, const TargetProfile& profile,
                         llvm::SmallVectorImpl<char>& code,
                         const CodegenOptions& options) const override {
+    if (profile.gpu)
+      return mlir::emitError(kernels.empty() ? mlir::UnknownLoc::get(&fallback()) : kernels[0].loc)
+             << "target '" << profile.name << "': gpu: a CPU has none";
     mlir::DialectRegistry dialects;
     kernels::registerKernelDialects(dialects);
     cpu::registerLoweringDialects(dialects);

@@ -82,6 +82,15 @@ class CudaTarget : public Target {
   LogicalResult compile(llvm::ArrayRef<KernelRequest> requests, const TargetProfile& profile,
                         llvm::SmallVectorImpl<char>& code,
                         const CodegenOptions& options) const override {
+    // A profile may come from a file.
+    if (!profile.gpu || profile.gpu->isa != "nvvm") {
+      mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+      mlir::Location loc =
+          requests.empty() ? mlir::Location(mlir::UnknownLoc::get(&context)) : requests[0].loc;
+      return mlir::emitError(loc) << "target '" << profile.name
+                                  << "': gpu: expected an object with isa 'nvvm', found "
+                                  << (profile.gpu ? "isa '" + profile.gpu->isa + "'" : "none");
+    }
     mlir::DialectRegistry dialects;
     kernels::registerKernelDialects(dialects);
     cuda::registerLoweringDialects(dialects);

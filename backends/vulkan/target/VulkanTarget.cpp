@@ -9,6 +9,7 @@
 #include "compiler/kernels/Kernels.h"
 #include "compiler/target/CompileRequests.h"
 #include "llvm/ADT/StringExtras.h"
+#include "mlir/IR/MLIRContext.h"
 
 namespace fathom {
 namespace {
@@ -71,6 +72,15 @@ class VulkanTarget : public Target {
   LogicalResult compile(llvm::ArrayRef<KernelRequest> requests, const TargetProfile& profile,
                         llvm::SmallVectorImpl<char>& code,
                         const CodegenOptions& options) const override {
+    // A profile may come from a file.
+    if (!profile.gpu || profile.gpu->isa != "spirv") {
+      mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+      mlir::Location loc =
+          requests.empty() ? mlir::Location(mlir::UnknownLoc::get(&context)) : requests[0].loc;
+      return mlir::emitError(loc) << "target '" << profile.name
+                                  << "': gpu: expected an object with isa 'spirv', found "
+                                  << (profile.gpu ? "isa '" + profile.gpu->isa + "'" : "none");
+    }
     mlir::DialectRegistry dialects;
     kernels::registerKernelDialects(dialects);
     vulkan::registerLoweringDialects(dialects);
