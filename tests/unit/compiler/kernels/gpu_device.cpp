@@ -14,7 +14,8 @@ constexpr size_t kGuard = 4096;
 constexpr int kGuardByte = 0xa5;
 
 hal::Device* deviceOf(const std::string& driver) {
-  // Never closed: when statics are destroyed, a driver's library may be gone before its devices.
+  // Never closed: what a driver's library keeps per thread (CUDA's stack of contexts) is destroyed
+  // before statics are.
   static auto* devices = new std::map<std::string, std::unique_ptr<hal::Device>>;
   auto [at, inserted] = devices->try_emplace(driver);
   if (inserted) {
