@@ -2,6 +2,7 @@
 // The lower phase: one program per target, then the functions go.
 #include "compiler/lower/Passes.h"
 #include "compiler/lower/ProgramLowering.h"
+#include "compiler/target/ProfileAttr.h"
 #include "compiler/target/Target.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Error.h"
@@ -64,10 +65,13 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     std::string symbol = profile.name;
     for (char& c : symbol)
       if (!llvm::isAlnum(c)) c = '_';
+    // Names of profiles from files may differ in punctuation only.
+    while (SymbolTable::lookupSymbolIn(module, symbol)) symbol += '_';
     SmallVector<StringRef> features(profile.features.begin(), profile.features.end());
     auto program = fathom::schedule::ProgramOp::create(builder, module.getLoc(), symbol, profile.name,
                                                        profile.driver, features,
                                                        cache.getDictionary(&getContext()));
+    program->setAttr(fathom::kProfileAttr, fathom::profileAttr(&getContext(), profile));
     // Where transient buffers may begin, for the memory planner.
     if (profile.bindingAlignment() > 1)
       program->setAttr("schedule.alignment", builder.getI64IntegerAttr(profile.bindingAlignment()));

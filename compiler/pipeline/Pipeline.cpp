@@ -8,15 +8,18 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "compiler/emit/EmitArtifact.h"
 #include "compiler/pipeline/tokenizer_segment.h"
+#include "compiler/target/ProfileAttr.h"
 #include "compiler/target/Target.h"
 #include "dialects/schedule/Schedule.h"
 #include "frontend/config/open_model.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
@@ -52,6 +55,8 @@ class Compilation {
   absl::Status import();
   absl::Status readDump();
   absl::Status openModel(const std::string& path, const std::string& weights);
+  llvm::Expected<TargetProfile> profileOf(schedule::ProgramOp program);
+  absl::Status checkTargets();
   absl::Status codegen();
   absl::Status emit();
   absl::Status writeModule(const std::string& path);
@@ -127,12 +132,44 @@ absl::Status Compilation::phaseError(Phase phase) {
   }
 }
 
+// The profile that the program was lowered for: its target's name alone does not tell when the profile
+// came from a file, or from another machine's cpu:native.
+llvm::Expected<TargetProfile> Compilation::profileOf(schedule::ProgramOp program) {
+  Attribute attr = program->getAttr(kProfileAttr);
+  if (!attr) return parseTarget(targets, program.getTarget());
+  const std::string where = ("program @" + program.getSymName() + ": " + kProfileAttr).str();
+  auto members = dyn_cast<DictionaryAttr>(attr);
+  if (!members) return llvm::createStringError(where + ": expected a dictionary");
+  auto profile = profileFromAttr(members, where);
+  if (profile && profile->name != program.getTarget())
+    return llvm::createStringError(where + ": name: expected '" + program.getTarget() +
+                                   "', the program's target, found '" + profile->name + "'");
+  return profile;
+}
+
+// Every --target must name a profile, and no two may have one name: programs are told apart by it.
+absl::Status Compilation::checkTargets() {
+  std::map<std::string, std::string> seen;  // profile's name -> the value that gave it
+  for (const std::string& target : options.targets) {
+    auto profile = parseTarget(targets, target);
+    if (!profile) return absl::InvalidArgumentError(llvm::toString(profile.takeError()));
+    auto [it, inserted] = seen.try_emplace(profile->name, target);
+    if (!inserted)
+      return InputError("--target=" + target, "profile's name", "one that no other --target has",
+                        absl::StrCat("'", profile->name, "', as --target=", it->second, " has"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Compilation::codegen() {
   code.clear();
   for (auto program : module->getOps<schedule::ProgramOp>()) {
-    auto profile = parseTarget(targets, program.getTarget());
+    auto profile = profileOf(program);
     if (!profile) return absl::InvalidArgumentError(llvm::toString(profile.takeError()));
     const Target* target = targets.find(profile->driver);
+    if (!target)
+      return InputError(absl::StrCat("program @", program.getSymName().str(), ": ", kProfileAttr.str(), ": driver"),
+                        "no such backend in this build", llvm::join(targets.names(), ", "), profile->driver);
     std::vector<KernelRequest> requests;
     for (auto kernel : program.getBody().front().getOps<schedule::KernelOp>())
       requests.push_back({kernel.getSymName().str(), kernel.getFamily().str(), kernel.getConfig(), kernel.getLoc()});
@@ -211,10 +248,7 @@ absl::Status Compilation::runPhase(Phase phase) {
 
 absl::Status Compilation::run() {
   if (options.threads <= 0) options.threads = std::max(1u, std::thread::hardware_concurrency());
-  for (const std::string& target : options.targets) {
-    auto profile = parseTarget(targets, target);
-    if (!profile) return absl::InvalidArgumentError(llvm::toString(profile.takeError()));
-  }
+  FATHOM_RETURN_IF_ERROR(checkTargets());
   if (options.compile_from != Phase::kImport) FATHOM_RETURN_IF_ERROR(readDump());
   if (!options.dump_phases_to.empty())
     if (std::error_code error = llvm::sys::fs::create_directories(options.dump_phases_to))

@@ -135,6 +135,10 @@ def Schedule_ProgramOp : Schedule_Op<"program",
     have. `kv` is the paged cache: a page holds `page_tokens` tokens of every layer, layer after
     layer, `row_bytes` per token and layer.
 
+    Two attributes beside these: `schedule.profile`, the target's profile that the program was
+    lowered for, which codegen takes (without it, the profile that `target` names), and
+    `schedule.alignment`, what the memory planner aligns transient buffers to.
+
     Constraints:
     - C1: `target` and `driver` are not empty, nor is a feature.
     - C2: `kv`, if there, has the integers page_tokens, layers, row_bytes and page_bytes, all

@@ -170,5 +170,55 @@ TEST_F(Compiler, OneArtifactHoldsSeveralVariants) {
   fathom_model_close(model);
 }
 
+// A profile of one's own: code is made for it and for nothing of a similar name, in one go and from any dump, when
+// the file itself is gone.
+TEST_F(Compiler, TakesAProfileFromAFile) {
+  const std::string file = dir_ / "mine.json";
+  const std::string json = R"({"name": "cpu:mine", "driver": "cpu", "triple": "x86_64-unknown-linux-gnu",
+    "cpu": "x86-64-v3", "tune": "znver4", "features": ["avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"],
+    "prefetch_bytes": 2304, "measured": {"read_gbps": 31.5, "f32_gflops": 100}})";
+  Spill(file, json);
+  std::string errors;
+  ASSERT_EQ(RunCompiler({kOneFile, "--target=" + file, "--quantize=q4", "-o", Output("whole"),
+                         "--dump-phases-to=" + (dir_ / "dump").string()}, &errors), 0) << errors;
+  fs::remove(file);
+  ASSERT_EQ(RunCompiler({dir_ / "dump" / "05.lower.mlir", "--compile-from=schedule", "-o", Output("rest")}, &errors), 0)
+      << errors;
+  EXPECT_TRUE(Slurp(Output("whole")) == Slurp(Output("rest")));
+#if defined(__x86_64__)
+  fathom_model* model = nullptr;
+  ASSERT_EQ(fathom_model_open(Output("whole").c_str(), nullptr, &model), FATHOM_OK) << fathom_last_error();
+  fathom_model_info info{};
+  info.size = sizeof info;
+  ASSERT_EQ(fathom_model_get_info(model, &info), FATHOM_OK);
+  EXPECT_STREQ(info.target, "cpu:mine");
+  fathom_model_close(model);
+#endif
+
+  // The dump's profile is read as strictly as a file's.
+  const std::string text = Slurp(dir_ / "dump" / "06.schedule.mlir");
+  auto edited = [&](const std::string& from, const std::string& to) {
+    std::string copy = text;
+    const size_t at = copy.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    copy.replace(at, from.size(), to);
+    Spill(dir_ / "edited.mlir", copy);
+    EXPECT_EQ(RunCompiler({dir_ / "edited.mlir", "--compile-from=codegen", "-o", Output("edited")}, &errors), 1);
+    return errors;
+  };
+  EXPECT_THAT(edited("prefetch_bytes = 2304", "prefetch_bytes = -1"),
+              HasSubstr("program @cpu_mine: schedule.profile: prefetch_bytes: expected an integer in [0, 1048576]"));
+  EXPECT_THAT(edited("target(\"cpu:mine\")", "target(\"cpu:yours\")"),
+              HasSubstr("schedule.profile: name: expected 'cpu:yours', the program's target, found 'cpu:mine'"));
+
+  // A profile that differs from a shipped one in more than its name may keep the name, but not beside it.
+  const std::string v3 = dir_ / "v3.json";
+  Spill(v3, std::string(json).replace(json.find("cpu:mine"), 8, "cpu:x86-64-v3"));
+  EXPECT_EQ(RunCompiler({kOneFile, "--target=" + v3 + ",cpu:x86-64-v3", "-o", Output("both")}, &errors), 1);
+  EXPECT_THAT(errors, HasSubstr("'cpu:x86-64-v3', as --target=" + v3 + " has"));
+  ASSERT_EQ(RunCompiler({kOneFile, "--target=" + v3, "--compile-to=schedule", "-o", dir_ / "v3.mlir"}), 0);
+  EXPECT_THAT(Slurp(dir_ / "v3.mlir"), HasSubstr("prefetch_bytes = 2304"));
+}
+
 }  // namespace
 }  // namespace fathom::e2e

@@ -4,8 +4,11 @@
 
 #include <fstream>
 
+#include "compiler/target/ProfileAttr.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/MLIRContext.h"
 
 namespace fathom {
 namespace {
@@ -130,6 +133,30 @@ TEST_F(TargetTest, GpuJsonRoundTrip) {
   EXPECT_FALSE(read.gpu->dot8);
   EXPECT_EQ(read.gpu->mma, "coop");
   EXPECT_EQ(read.gpu->maxBufferRange, profile.gpu->maxBufferRange);
+}
+
+TEST_F(TargetTest, AttributesHoldEveryField) {
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
+  for (const std::string& name : registry.names()) {
+    if (name == "cpu:native") continue;
+    TargetProfile profile = parse(name);
+    profile.measured = MeasuredRates{30.5, 473, 236, 118};
+    llvm::Expected<TargetProfile> read = profileFromAttr(profileAttr(&context, profile), "here");
+    ASSERT_TRUE(static_cast<bool>(read)) << llvm::toString(read.takeError());
+    EXPECT_EQ(read->toJson(), profile.toJson()) << name;
+  }
+  mlir::Builder builder(&context);
+  auto error = [&](llvm::StringRef field, mlir::Attribute value) {
+    mlir::NamedAttrList members(profileAttr(&context, parse("vulkan:generic")));
+    members.set(field, value);
+    llvm::Expected<TargetProfile> read = profileFromAttr(members.getDictionary(&context), "here");
+    return read ? "" : llvm::toString(read.takeError());
+  };
+  EXPECT_THAT(error("features", builder.getI64IntegerAttr(1)), HasSubstr("here: features"));
+  EXPECT_THAT(error("gpu", builder.getUnitAttr()), HasSubstr("here: gpu: expected an object"));
+  EXPECT_THAT(error("prefetch_bytes", builder.getF64FloatAttr(0.5)),
+              HasSubstr("here: prefetch_bytes"));
+  EXPECT_THAT(error("speed", builder.getI64IntegerAttr(1)), HasSubstr("speed: unknown field"));
 }
 
 TEST_F(TargetTest, GpuJsonErrorsNameTheField) {
