@@ -56,6 +56,7 @@ CudaExecutable::~CudaExecutable() {
 absl::Status CudaExecutable::LoadModule(const Image& image) {
   const CudaApi& cuda = gpu_->api();
   // A cubin of a newer toolkit may be refused by an older driver, which can compile the PTX still.
+  // Drivers name the reason differently: any refusal leads to the PTX, whose error is told.
   if (!image.cubin.empty() &&
       cuda.ModuleLoadDataEx(&module_, image.cubin.data(), 0, nullptr, nullptr) == kCuSuccess) {
     return absl::OkStatus();

@@ -12,11 +12,10 @@
 
 namespace fathom::cuda {
 
-mlir::FailureOr<std::vector<uint8_t>> assemblePtx(const std::string& ptx,
-                                                  const TargetProfile& profile,
-                                                  mlir::Location loc) {
+mlir::FailureOr<Assembled> assemblePtx(const std::string& ptx, const TargetProfile& profile,
+                                       mlir::Location loc) {
   auto program = llvm::sys::findProgramByName("ptxas");
-  if (!program) return std::vector<uint8_t>();
+  if (!program) return Assembled();
   llvm::SmallString<128> paths[3];
   const char* suffixes[3] = {"ptx", "cubin", "log"};
   for (int i = 0; i < 3; ++i)
@@ -37,15 +36,32 @@ mlir::FailureOr<std::vector<uint8_t>> assemblePtx(const std::string& ptx,
   std::string arch = "-arch=" + profile.cpu;
   std::optional<llvm::StringRef> redirects[3] = {llvm::StringRef(), paths[2].str(), paths[2].str()};
   const int code = llvm::sys::ExecuteAndWait(
-      *program, {*program, arch, paths[0].str(), "-o", paths[1].str()}, std::nullopt, redirects);
-  if (code != 0) {
-    auto log = llvm::MemoryBuffer::getFile(paths[2]);
+      *program, {*program, arch, "-v", paths[0].str(), "-o", paths[1].str()}, std::nullopt,
+      redirects);
+  Assembled out;
+  if (auto log = llvm::MemoryBuffer::getFile(paths[2])) out.log = (*log)->getBuffer().str();
+  if (code != 0)
     return mlir::emitError(loc) << "ptxas refuses the code for target '" << profile.name
-                                << "': " << (log ? (*log)->getBuffer() : "");
-  }
+                                << "': " << out.log;
   auto cubin = llvm::MemoryBuffer::getFile(paths[1]);
   if (!cubin) return mlir::emitError(loc) << paths[1] << ": " << cubin.getError().message();
-  return std::vector<uint8_t>((*cubin)->getBufferStart(), (*cubin)->getBufferEnd());
+  out.cubin.assign((*cubin)->getBufferStart(), (*cubin)->getBufferEnd());
+  return out;
+}
+
+std::string reportOf(llvm::StringRef log, llvm::StringRef entry) {
+  const std::string begins = ("Compiling entry function '" + entry + "'").str();
+  std::string report;
+  bool own = false;
+  while (!log.empty()) {
+    auto [line, rest] = log.split('\n');
+    log = rest;
+    if (line.contains("Compiling entry function")) own = line.contains(begins);
+    if (!own) continue;
+    if (line.consume_front("ptxas info")) line = line.ltrim().ltrim(':').ltrim();
+    report += (line.trim() + "\n").str();
+  }
+  return report;
 }
 
 }  // namespace fathom::cuda

@@ -13,10 +13,18 @@
 
 namespace fathom::cuda {
 
-/// The cubin of `ptx` for the profile's chip; empty when no ptxas is on the path. What ptxas
-/// refuses is an error at `loc` with its words.
-mlir::FailureOr<std::vector<uint8_t>> assemblePtx(const std::string& ptx,
-                                                  const TargetProfile& profile, mlir::Location loc);
+struct Assembled {
+  std::vector<uint8_t> cubin;  // empty: there is no ptxas on the path
+  std::string log;             // ptxas -v: registers, stack frame and spills of each kernel
+};
+
+/// The machine code of `ptx` for the profile's chip. What ptxas refuses is an error at `loc` with
+/// its words.
+mlir::FailureOr<Assembled> assemblePtx(const std::string& ptx, const TargetProfile& profile,
+                                       mlir::Location loc);
+
+/// What `log` says of the kernel `entry`: its lines, without "ptxas info    : ".
+std::string reportOf(llvm::StringRef log, llvm::StringRef entry);
 
 }  // namespace fathom::cuda
 

@@ -104,10 +104,13 @@ class CudaTarget : public Target {
     const std::string ptx = cuda::joinPtx(texts);
     std::vector<uint8_t> cubin;
     if (!requests.empty()) {
-      mlir::FailureOr<std::vector<uint8_t>> assembled =
+      mlir::FailureOr<cuda::Assembled> assembled =
           cuda::assemblePtx(ptx, profile, requests.front().loc);
       if (failed(assembled)) return failure();
-      cubin = std::move(*assembled);
+      cubin = std::move(assembled->cubin);
+      if (options.dump && !cubin.empty())
+        for (auto [request, kernel] : llvm::zip_equal(requests, compiled))
+          options.dump(request.name, "ptxas", cuda::reportOf(assembled->log, kernel.entry));
     }
 
     namespace abi = cuda::abi;

@@ -88,6 +88,10 @@ void lowerSignature(gpu::GPUFuncOp func) {
   }
   int32_t lanes = static_cast<int32_t>(number("fathom.workgroup"));
   func.setKnownBlockSizeAttr(b.getDenseI32ArrayAttr({lanes, 1, 1}));
+  // ptxas spills a few registers for the sake of a third or fourth block on a multiprocessor unless
+  // it is told that fewer will do.
+  if (func->hasAttr("fathom.many_sums"))
+    func->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(1));
 }
 
 // Upstream's conversion would call libdevice for these; each is an instruction.

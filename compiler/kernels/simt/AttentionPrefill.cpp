@@ -88,6 +88,7 @@ LogicalResult emitAttentionPrefill(SimtBuilder& k) {
   SimtBuilder::Binding rows = k.binding();
   Buf out = k.f32View(k.binding());
   Val tokens = k.push(), pages = k.push();
+  k.keepSumsInRegisters();
   AttentionBlock block(k, cache, rows, {queries, headDim, headDim, window});
   Prefill prefill{k, cache, block, queries, window, positions, sequence, pageTable, tokens, pages};
 
@@ -132,6 +133,7 @@ LogicalResult emitLatentAttentionExpanded(SimtBuilder& k) {
   SimtBuilder::Binding rows = k.binding();
   Buf out = k.f32View(k.binding());
   Val tokens = k.push(), pages = k.push();
+  k.keepSumsInRegisters();
   AttentionBlock block(k, cache, rows, {queries, width, rank, 0});
   Prefill prefill{k, cache, block, queries, 0, positions, sequence, pageTable, tokens, pages};
 

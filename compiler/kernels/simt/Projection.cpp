@@ -28,6 +28,7 @@ Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues) : k_(k) {
               "'q8' or 'q4', found '" +
                   cfg.s("act") + "' with enc = '" + cfg.s("enc") + "'");
   shape_ = ProjectionShape::of(k.gpu(), form);
+  if (shape_.tokens > 1) k.keepSumsInRegisters();
   cfg.require(panelTiles_ == shape_.tiles, "config entry 'panel_tiles' must be " +
                                                Twine(shape_.tiles) + ", found " +
                                                Twine(panelTiles_));

@@ -79,6 +79,7 @@ FailureOr<Operation*> SimtBuilder::finish() {
   func->setAttr("fathom.views", b_.getDenseI64ArrayAttr(views_));
   func->setAttr("fathom.workgroup", b_.getI64IntegerAttr(lanes_));
   func->setAttr("fathom.shared_bytes", b_.getI64IntegerAttr(sharedBytes_));
+  if (manySums_) func->setAttr("fathom.many_sums", b_.getUnitAttr());
   if (failed(verify(func_))) return failure();
   return func_;
 }

@@ -13,7 +13,8 @@
 ///   gpu.module @symbol {
 ///     gpu.func @symbol(views..., push...) workgroup(shared...) kernel
 ///         attributes {fathom.kernel, fathom.bindings = nb : i64, fathom.push = np : i64,
-///                     fathom.views = array<i64: ...>, fathom.workgroup = lanes : i64}
+///                     fathom.views = array<i64: ...>, fathom.workgroup = lanes : i64,
+///                     fathom.many_sums?}
 ///   }
 ///
 /// - view i is a flat `memref<?xT>` over binding `fathom.views[i]`; T is f32, i32 or a vector of 2
@@ -59,6 +60,9 @@ class SimtBuilder : public ValueBuilder {
   Val lane() { return id(0, true); }
   /// Lanes of a workgroup; to be set before the first use of it.
   int64_t lanes() const { return lanes_; }
+  /// A lane keeps so many sums that the device should rather run fewer workgroups at once than put
+  /// some of them into memory.
+  void keepSumsInRegisters() { manySums_ = true; }
   void setLanes(int64_t lanes) { lanes_ = lanes; }
 
   // --- Memory ------------------------------------------------------------------------------------
@@ -101,6 +105,7 @@ class SimtBuilder : public ValueBuilder {
   llvm::SmallVector<std::pair<std::pair<unsigned, mlir::Type>, Buf>> known_;
   Val ids_[6];
   int64_t lanes_ = 64, sharedBytes_ = 0;
+  bool manySums_ = false;
   mlir::Block* entry_ = nullptr;
   Buf reduction_;
 };
