@@ -7,15 +7,6 @@
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simt/Emitters.h"
 #include "llvm/ADT/StringExtras.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/GPU/IR/GPUDialect.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/LLVMIR/NVVMDialect.h"
-#include "mlir/Dialect/Math/IR/Math.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/Diagnostics.h"
 
 namespace fathom::kernels {
@@ -79,10 +70,8 @@ int64_t countOf(mlir::Operation* op, llvm::StringRef name) {
 }  // namespace
 
 void registerKernelDialects(mlir::DialectRegistry& registry) {
-  registry.insert<mlir::arith::ArithDialect, mlir::func::FuncDialect, mlir::gpu::GPUDialect,
-                  mlir::LLVM::LLVMDialect, mlir::math::MathDialect, mlir::memref::MemRefDialect,
-                  mlir::NVVM::NVVMDialect, mlir::scf::SCFDialect, mlir::spirv::SPIRVDialect,
-                  mlir::vector::VectorDialect>();
+  KernelBuilder::registerDialects(registry);
+  SimtBuilder::registerDialects(registry);
 }
 
 std::vector<llvm::StringRef> kernelFamilies() {

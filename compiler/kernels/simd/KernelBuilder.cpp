@@ -23,6 +23,11 @@ static ModuleOp withDialects(ModuleOp module) {
   return module;
 }
 
+void KernelBuilder::registerDialects(DialectRegistry& registry) {
+  registry.insert<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
+                  memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
+}
+
 KernelBuilder::KernelBuilder(ModuleOp module, StringRef symbol, StringRef kernel,
                              DictionaryAttr config, const TargetProfile& profile)
     : ValueBuilder(Config(config, module.getLoc(), kernel), profile,

@@ -27,6 +27,8 @@ namespace fathom::kernels {
 
 class KernelBuilder : public ValueBuilder {
  public:
+  /// Registers the dialects of the ops that kernels are made of.
+  static void registerDialects(mlir::DialectRegistry& registry);
   /// Starts @symbol at the end of `module`; `kernel` is the catalogue's name. Loads the dialects.
   KernelBuilder(mlir::ModuleOp module, llvm::StringRef symbol, llvm::StringRef kernel,
                 mlir::DictionaryAttr config, const TargetProfile& profile);

@@ -27,6 +27,12 @@ static Location withDialects(ModuleOp module) {
 
 // --- Signature -----------------------------------------------------------------------------------
 
+void SimtBuilder::registerDialects(DialectRegistry& registry) {
+  registry.insert<arith::ArithDialect, gpu::GPUDialect, LLVM::LLVMDialect, math::MathDialect,
+                  memref::MemRefDialect, NVVM::NVVMDialect, scf::SCFDialect, spirv::SPIRVDialect,
+                  vector::VectorDialect>();
+}
+
 SimtBuilder::SimtBuilder(ModuleOp module, StringRef symbol, StringRef kernel, DictionaryAttr config,
                          const TargetProfile& profile)
     : ValueBuilder(Config(config, module.getLoc(), kernel), profile, withDialects(module)),

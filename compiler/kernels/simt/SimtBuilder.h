@@ -31,6 +31,8 @@ constexpr int64_t kMaxOffset = int64_t{1} << 28;
 
 class SimtBuilder : public ValueBuilder {
  public:
+  /// Registers the dialects of the ops that kernels are made of.
+  static void registerDialects(mlir::DialectRegistry& registry);
   /// Starts @symbol at the end of `module`; `kernel` is the catalogue's name.
   SimtBuilder(mlir::ModuleOp module, llvm::StringRef symbol, llvm::StringRef kernel,
               mlir::DictionaryAttr config, const TargetProfile& profile);
