@@ -9,7 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "compiler/emit/EmitWeights.h"
 #include "compiler/emit/artifact_writer.h"
+#include "compiler/target/ProfileAttr.h"
 #include "dialects/schedule/Schedule.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "runtime/base/status.h"
 #include "runtime/schema/artifact_generated.h"
 
@@ -58,6 +60,8 @@ class ExprPool {
   std::map<std::tuple<schema::ExprOp, uint32_t, uint32_t, int64_t>, uint32_t> index;
 };
 
+std::string textOf(DictionaryAttr attr) { return llvm::formatv("{0}", jsonOf(attr)).str(); }
+
 class HeaderBuilder {
  public:
   HeaderBuilder(ModuleOp module, const ArtifactWriter& writer, const EmitOptions& options)
@@ -105,8 +109,9 @@ class HeaderBuilder {
     for (Operation& inner : op.getBody().front()) {
       if (auto kernel = dyn_cast<schedule::KernelOp>(inner)) {
         kernelIndex[kernel.getSymName()] = kernels.size();
-        kernels.push_back(schema::CreateKernelDirect(fbb, kernel.getSymName().str().c_str(),
-                                                     kernel.getBindings(), kernel.getPush()));
+        kernels.push_back(schema::CreateKernelDirect(fbb, kernel.getSymName().str().c_str(), kernel.getBindings(),
+                                                     kernel.getPush(), kernel.getFamily().str().c_str(),
+                                                     textOf(kernel.getConfig()).c_str()));
       } else if (auto entry = dyn_cast<schedule::EntryOp>(inner)) {
         entries.push_back(entryPoint(entry, kernelIndex));
       }
@@ -115,9 +120,11 @@ class HeaderBuilder {
     for (Attribute feature : op.getFeatures())
       features.push_back(fbb.CreateString(cast<StringAttr>(feature).str()));
     auto kv = [&](StringRef key) { return cast<IntegerAttr>(op.getKvAttr().get(key)).getInt(); };
+    auto profile = op->getAttrOfType<DictionaryAttr>(kProfileAttr);
     return schema::CreateProgramDirect(
         fbb, op.getTarget().str().c_str(), op.getDriver().str().c_str(), &features, code, &kernels, &entries,
-        schema::CreateKvCache(fbb, kv("page_tokens"), kv("layers"), kv("row_bytes"), kv("page_bytes")));
+        schema::CreateKvCache(fbb, kv("page_tokens"), kv("layers"), kv("row_bytes"), kv("page_bytes")),
+        profile ? textOf(profile).c_str() : nullptr);
   }
 
   Table<schema::EntryPoint> entryPoint(schedule::EntryOp op, const llvm::StringMap<uint32_t>& kernelIndex) {
@@ -204,6 +211,25 @@ absl::Status emitArtifact(ModuleOp module, const Checkpoint& weights, const Emit
   HeaderBuilder header(module, *writer, options);
   header.build(codeSegments, tokenizer, notes);
   return writer->Finish(header.bytes());
+}
+
+absl::StatusOr<std::vector<uint8_t>> emitHeader(ModuleOp module, const EmitOptions& options) {
+  auto writer = ArtifactWriter::Measure();
+  auto kind = [](schema::SegmentKind k) { return static_cast<uint8_t>(k); };
+  std::vector<uint32_t> codeSegments;
+  for (auto program : module.getOps<schedule::ProgramOp>()) {
+    codeSegments.push_back(writer->segments().size());
+    FATHOM_RETURN_IF_ERROR(writer->AddSegment(kind(schema::SegmentKind::code), program.getTarget().str(), {}));
+  }
+  const int32_t notes = writer->segments().size();
+  FATHOM_RETURN_IF_ERROR(writer->AddSegment(kind(schema::SegmentKind::notes), "notes",
+                                            asBytes(options.notes.data(), options.notes.size())));
+  FATHOM_RETURN_IF_ERROR(writer->BeginTensorSegment(kind(schema::SegmentKind::weights), "weights"));
+  FATHOM_RETURN_IF_ERROR(measureWeights(module, *writer));
+  writer->EndTensorSegment();
+  HeaderBuilder header(module, *writer, options);
+  header.build(codeSegments, /*tokenizer=*/-1, notes);
+  return writer->HeaderOnly(header.bytes());
 }
 
 }  // namespace fathom::emit

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace fathom {
@@ -32,6 +33,11 @@ struct EmitOptions {
 /// the checkpoint is a diagnostic plus kInvalidArgument; errors of the checkpoint or the output come back as
 /// they are.
 absl::Status emitArtifact(mlir::ModuleOp module, const Checkpoint& weights, const EmitOptions& options);
+
+/// The prefix and the header of the artifact that emitArtifact would write, with code segments of no bytes, without
+/// tokenizer and with digests of zero: what plans and estimates read (`--header-only`). Of `options`, only
+/// `quantization` and `notes` count.
+absl::StatusOr<std::vector<uint8_t>> emitHeader(mlir::ModuleOp module, const EmitOptions& options);
 
 }  // namespace emit
 }  // namespace fathom

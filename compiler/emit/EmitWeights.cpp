@@ -109,6 +109,13 @@ absl::Status encodeTiles(quantize::WeightSource& source, const Layout& layout, i
   return absl::OkStatus();
 }
 
+// Opens the tensor of `op`.
+absl::Status beginTensor(schedule::WeightOp op, const Layout& layout, ArtifactWriter& writer) {
+  const ArrayRef<int64_t> shape = op.getTensorType().getShape();
+  return writer.BeginTensor(op.getSymName().str(), std::vector<uint64_t>(shape.begin(), shape.end()),
+                            static_cast<uint8_t>(layout.encoding));
+}
+
 absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const EmitOptions& options,
                         ArtifactWriter& writer, uint64_t done, uint64_t total) {
   const Layout layout = layoutOf(op);
@@ -118,9 +125,7 @@ absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const 
     if (failed(source)) return absl::InvalidArgumentError(absl::StrCat("weight '", op.getSymName().str(), "' cannot be read (see above)"));
     sources.push_back(std::move(*source));
   }
-  std::vector<uint64_t> shape(op.getTensorType().getShape().begin(), op.getTensorType().getShape().end());
-  FATHOM_RETURN_IF_ERROR(
-      writer.BeginTensor(op.getSymName().str(), shape, static_cast<uint8_t>(layout.encoding)));
+  FATHOM_RETURN_IF_ERROR(beginTensor(op, layout, writer));
   const int64_t batch = std::max<int64_t>(1, kBatchBytes / layout.tileBytes());
   WriteBehind behind(writer);
   std::vector<uint8_t> bytes;
@@ -149,6 +154,16 @@ absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const 
 }
 
 }  // namespace
+
+absl::Status measureWeights(ModuleOp module, ArtifactWriter& writer) {
+  for (auto op : module.getOps<schedule::WeightOp>()) {
+    const Layout layout = layoutOf(op);
+    FATHOM_RETURN_IF_ERROR(beginTensor(op, layout, writer));
+    writer.Reserve(layout.tiles() * layout.tileBytes());
+    writer.EndTensor();
+  }
+  return absl::OkStatus();
+}
 
 absl::Status emitWeights(ModuleOp module, const Checkpoint& weights, const EmitOptions& options,
                          ArtifactWriter& writer) {

@@ -47,6 +47,13 @@ absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactWriter::Create(const std
   return writer;
 }
 
+std::unique_ptr<ArtifactWriter> ArtifactWriter::Measure() {
+  std::unique_ptr<ArtifactWriter> writer(new ArtifactWriter(""));
+  writer->measuring_ = true;
+  writer->position_ = kPrefixBytes;
+  return writer;
+}
+
 ArtifactWriter::~ArtifactWriter() {
   if (fd_ >= 0) {
     close(fd_);
@@ -59,6 +66,10 @@ absl::Status ArtifactWriter::SystemError(const char* what) const {
 }
 
 absl::Status ArtifactWriter::Write(absl::Span<const uint8_t> bytes) {
+  if (measuring_) {
+    position_ += bytes.size();
+    return absl::OkStatus();
+  }
   while (!bytes.empty()) {
     const ssize_t n = write(fd_, bytes.data(), bytes.size());
     if (n < 0 && errno == EINTR) continue;
@@ -104,7 +115,13 @@ absl::Status ArtifactWriter::Append(absl::Span<const uint8_t> bytes) {
   return Write(bytes);
 }
 
+void ArtifactWriter::Reserve(uint64_t bytes) {
+  tensors_.back().length += bytes;
+  position_ += bytes;
+}
+
 void ArtifactWriter::EndTensor() {
+  if (measuring_) return;
   DigestBytes& digest = tensors_.back().digest;
   crypto_generichash_blake2b_final(hash_.get(), digest.data(), digest.size());
 }
@@ -112,6 +129,7 @@ void ArtifactWriter::EndTensor() {
 void ArtifactWriter::EndTensorSegment() {
   WrittenSegment& segment = segments_.back();
   segment.length = position_ - segment.offset;
+  if (measuring_) return;
   std::vector<uint8_t> digests;
   for (size_t i = segment_first_tensor_; i < tensors_.size(); ++i) {
     digests.insert(digests.end(), tensors_[i].digest.begin(), tensors_[i].digest.end());
@@ -119,17 +137,29 @@ void ArtifactWriter::EndTensorSegment() {
   segment.digest = HashBytes(digests);
 }
 
+std::array<uint8_t, kPrefixBytes> ArtifactWriter::Prefix(absl::Span<const uint8_t> header,
+                                                         uint64_t offset) const {
+  schema::ArtifactPrefix prefix;
+  prefix.header_offset = offset;
+  prefix.header_length = header.size();
+  prefix.file_length = offset + header.size();
+  std::memcpy(prefix.header_digest.data(), HashBytes(header).data(), prefix.header_digest.size());
+  return schema::EncodePrefix(prefix);
+}
+
+std::vector<uint8_t> ArtifactWriter::HeaderOnly(absl::Span<const uint8_t> header) const {
+  const auto prefix = Prefix(header, RoundUp(position_, kHeaderAlignment));
+  std::vector<uint8_t> bytes(prefix.begin(), prefix.end());
+  bytes.insert(bytes.end(), header.begin(), header.end());
+  return bytes;
+}
+
 absl::Status ArtifactWriter::Finish(absl::Span<const uint8_t> header) {
   FATHOM_RETURN_IF_ERROR(PadTo(kHeaderAlignment));
   const uint64_t header_offset = position_;
   FATHOM_RETURN_IF_ERROR(Write(header));
 
-  schema::ArtifactPrefix prefix;
-  prefix.header_offset = header_offset;
-  prefix.header_length = header.size();
-  prefix.file_length = position_;
-  std::memcpy(prefix.header_digest.data(), HashBytes(header).data(), prefix.header_digest.size());
-  const auto bytes = schema::EncodePrefix(prefix);
+  const auto bytes = Prefix(header, header_offset);
   if (pwrite(fd_, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     return SystemError("cannot write the output");
   if (fsync(fd_) != 0) return SystemError("cannot write the output");

@@ -41,6 +41,8 @@ class ArtifactWriter {
  public:
   // Errors: kPermissionDenied / kNotFound / kInvalidArgument naming the path and the system's reason.
   static absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& path);
+  // Writes nothing: Reserve takes the place of Append, digests are zero, and HeaderOnly that of Finish.
+  static std::unique_ptr<ArtifactWriter> Measure();
   ~ArtifactWriter();
 
   // A segment is either bytes given whole, or a run of tensors between Begin and End.
@@ -48,6 +50,7 @@ class ArtifactWriter {
   absl::Status BeginTensorSegment(uint8_t kind, std::string name);
   absl::Status BeginTensor(std::string name, std::vector<uint64_t> shape, uint8_t encoding);
   absl::Status Append(absl::Span<const uint8_t> bytes);  // bytes of the open tensor
+  void Reserve(uint64_t bytes);                            // the same, when measuring
   void EndTensor();
   // The segment's digest is the hash of its tensors' digests, in order: no byte is hashed twice.
   void EndTensorSegment();
@@ -58,6 +61,9 @@ class ArtifactWriter {
   // Writes the header (a finished FlatBuffer) and the prefix, syncs, renames to the final path.
   absl::Status Finish(absl::Span<const uint8_t> header);
 
+  // The prefix of the file that Finish would write, and behind it the header.
+  std::vector<uint8_t> HeaderOnly(absl::Span<const uint8_t> header) const;
+
   uint64_t bytes_written() const { return position_; }
 
  private:
@@ -65,8 +71,11 @@ class ArtifactWriter {
   absl::Status Write(absl::Span<const uint8_t> bytes);
   absl::Status PadTo(uint64_t alignment);
   absl::Status SystemError(const char* what) const;
+  // The prefix of a file whose header begins at `offset`.
+  std::array<uint8_t, 64> Prefix(absl::Span<const uint8_t> header, uint64_t offset) const;
 
   std::string path_, temporary_;
+  bool measuring_ = false;
   int fd_ = -1;
   uint64_t position_ = 0;
   std::vector<WrittenSegment> segments_;

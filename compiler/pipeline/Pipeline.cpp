@@ -59,6 +59,7 @@ class Compilation {
   absl::Status checkTargets();
   absl::Status codegen();
   absl::Status emit();
+  absl::Status writeHeader();
   absl::Status writeModule(const std::string& path);
   absl::Status phaseError(Phase phase);
   void say(const std::string& line) {
@@ -83,9 +84,21 @@ std::string humanBytes(double bytes) {
   return absl::StrFormat(unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
 }
 
+// True for a config.json, and for a directory that holds no weights.
+bool isConfigAlone(const std::string& path) {
+  if (StringRef(path).ends_with(".json")) return true;
+  if (!llvm::sys::fs::is_directory(path)) return false;
+  std::error_code error;
+  for (llvm::sys::fs::directory_iterator it(path, error), end; it != end && !error; it.increment(error))
+    if (StringRef(it->path()).ends_with(".safetensors")) return false;
+  return true;
+}
+
 absl::Status Compilation::openModel(const std::string& path, const std::string& weights) {
   source = path;
-  FATHOM_ASSIGN_OR_RETURN(model, OpenModel(path, weights));
+  // A header says nothing about values, so any weights of the right shapes will do.
+  const bool any = options.header_only && weights.empty() && isConfigAlone(path);
+  FATHOM_ASSIGN_OR_RETURN(model, OpenModel(path, any ? "random:1" : weights));
   for (const std::string& note : model->notes) say(absl::StrCat("  note: ", note));
   return absl::OkStatus();
 }
@@ -215,6 +228,23 @@ absl::Status Compilation::emit() {
   return status;
 }
 
+absl::Status Compilation::writeHeader() {
+  emit::EmitOptions emitOptions;
+  emitOptions.quantization = options.quantize;
+  FATHOM_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes, emit::emitHeader(*module, emitOptions));
+  std::error_code error;
+  llvm::raw_fd_ostream file(options.output, error);  // "-" is stdout
+  if (!error) {
+    file.write(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    file.flush();
+    error = file.error();
+    file.clear_error();
+  }
+  if (error) return absl::InvalidArgumentError(absl::StrCat(options.output, ": cannot be written: ", error.message()));
+  detail = absl::StrCat(humanBytes(bytes.size()), " of header");
+  return absl::OkStatus();
+}
+
 absl::Status Compilation::writeModule(const std::string& path) {
   std::error_code error;
   llvm::raw_fd_ostream file(path, error);
@@ -234,8 +264,8 @@ absl::Status Compilation::writeModule(const std::string& path) {
 absl::Status Compilation::runPhase(Phase phase) {
   detail.clear();
   if (phase == Phase::kImport) return import();
-  if (phase == Phase::kCodegen) return codegen();
-  if (phase == Phase::kEmit) return emit();
+  if (phase == Phase::kCodegen) return options.header_only ? absl::OkStatus() : codegen();
+  if (phase == Phase::kEmit) return options.header_only ? writeHeader() : emit();
   PassManager manager(&context);
   addPhasePasses(manager, phase, options);
   if (options.print_ir_after_all) {

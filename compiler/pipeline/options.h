@@ -35,7 +35,7 @@ inline std::optional<Phase> ParsePhase(std::string_view name) {
 
 struct CompileOptions {
   std::string input;                 // checkpoint directory, .safetensors or .gguf; a dump with compile_from
-  std::string output;                // the artifact
+  std::string output;                // the artifact; "-" with header_only: stdout
   std::vector<std::string> targets;  // "cpu:native", ...; at least one
   std::string quantize = "q8";       // f32 | bf16 | q8 | q4
   std::string weights;               // empty: the checkpoint's; "random:SEED": config.json alone
@@ -45,6 +45,7 @@ struct CompileOptions {
   std::string dump_code_to;          // directory for LLVM IR and assembly per target; empty: none
   bool print_ir_after_all = false;
   bool quiet = false;
+  bool header_only = false;          // instead of the artifact, its prefix and header; no code, no weights are read
   int threads = 0;                   // for encoding; 0: one per core
 };
 

@@ -37,8 +37,9 @@ Attribute toAttr(mlir::Builder& builder, const llvm::json::Value& json) {
   return {};
 }
 
-// Attributes of other kinds become null, which no field of a profile takes.
-llvm::json::Value toJson(Attribute attr) {
+}  // namespace
+
+llvm::json::Value jsonOf(Attribute attr) {
   if (auto flag = mlir::dyn_cast<mlir::BoolAttr>(attr)) return flag.getValue();
   if (auto integer = mlir::dyn_cast<mlir::IntegerAttr>(attr)) {
     if (std::optional<int64_t> value = integer.getValue().trySExtValue()) return *value;
@@ -48,19 +49,17 @@ llvm::json::Value toJson(Attribute attr) {
   if (auto text = mlir::dyn_cast<mlir::StringAttr>(attr)) return text.getValue();
   if (auto list = mlir::dyn_cast<mlir::ArrayAttr>(attr)) {
     llvm::json::Array array;
-    for (Attribute element : list) array.push_back(toJson(element));
+    for (Attribute element : list) array.push_back(jsonOf(element));
     return array;
   }
   if (auto members = mlir::dyn_cast<mlir::DictionaryAttr>(attr)) {
     llvm::json::Object object;
     for (mlir::NamedAttribute member : members)
-      object[member.getName().getValue()] = toJson(member.getValue());
+      object[member.getName().getValue()] = jsonOf(member.getValue());
     return object;
   }
   return nullptr;
 }
-
-}  // namespace
 
 mlir::DictionaryAttr profileAttr(mlir::MLIRContext* context, const TargetProfile& profile) {
   mlir::Builder builder(context);
@@ -68,7 +67,7 @@ mlir::DictionaryAttr profileAttr(mlir::MLIRContext* context, const TargetProfile
 }
 
 llvm::Expected<TargetProfile> profileFromAttr(mlir::DictionaryAttr attr, llvm::StringRef where) {
-  return TargetProfile::fromJson(toJson(attr), where);
+  return TargetProfile::fromJson(jsonOf(attr), where);
 }
 
 }  // namespace fathom

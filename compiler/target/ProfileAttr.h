@@ -12,6 +12,9 @@ namespace fathom {
 /// target's name says everything.
 inline constexpr llvm::StringLiteral kProfileAttr = "schedule.profile";
 
+/// Texts, numbers, booleans, arrays and dictionaries as JSON. Attributes of other kinds become null.
+llvm::json::Value jsonOf(mlir::Attribute attr);
+
 /// The fields of TargetProfile::toJson. Texts, integers, floats (f64), booleans, arrays and
 /// dictionaries stand for what they are in JSON.
 mlir::DictionaryAttr profileAttr(mlir::MLIRContext* context, const TargetProfile& profile);

@@ -32,6 +32,9 @@ std::optional<CompileOptions> ParseCompileOptions(int argc, char** argv, int* ex
   app.add_option("--dump-code-to", options.dump_code_to, "Directory for every kernel's MLIR, LLVM IR and assembly");
   app.add_flag("--print-ir-after-all", options.print_ir_after_all, "Print the IR after every pass");
   app.add_option("-t,--threads", options.threads, "Threads (default: one per core)")->check(CLI::NonNegativeNumber);
+  app.add_flag("--header-only", options.header_only,
+               "Write what fathom plan reads instead: the artifact's header, without code or weights; a config.json is "
+               "enough (-o -: to stdout)");
   app.add_flag("-q,--quiet", options.quiet, "No progress");
   try {
     app.parse(argc, argv);
@@ -49,6 +52,11 @@ std::optional<CompileOptions> ParseCompileOptions(int argc, char** argv, int* ex
   }
   if (options.compile_from == Phase::kEmit) {
     fprintf(stderr, "fathom compile: --compile-from: machine code is not part of the IR; start at codegen\n");
+    *exit_code = 1;
+    return std::nullopt;
+  }
+  if (options.header_only && options.compile_to != Phase::kEmit) {
+    fprintf(stderr, "fathom compile: --header-only: what it writes is made in the last phase; expected no --compile-to\n");
     *exit_code = 1;
     return std::nullopt;
   }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/str_format.h"
@@ -17,8 +18,9 @@
 namespace fathom {
 namespace {
 
-absl::Status CheckPrefix(const File& file, const uint8_t* bytes, schema::ArtifactPrefix* out) {
-  const std::string& path = file.path();
+// `size`: of the file; nothing to compare with when there is none.
+absl::Status CheckPrefix(const std::string& path, std::optional<uint64_t> size,
+                         const uint8_t* bytes, schema::ArtifactPrefix* out) {
   if (!schema::HasArtifactMagic(bytes)) {
     return InputError(path + ": magic", "not a fathom artifact", "\"FATHOM\\r\\n\"",
                       absl::StrFormat("%02x %02x %02x %02x %02x %02x %02x %02x", bytes[0], bytes[1],
@@ -34,11 +36,11 @@ absl::Status CheckPrefix(const File& file, const uint8_t* bytes, schema::Artifac
   if (prefix.reserved != 0) {
     return InputError(path + ": prefix", "reserved field", 0, prefix.reserved);
   }
-  if (prefix.file_length != file.size()) {
+  if (size && prefix.file_length != *size) {
     return InputError(path + ": file length",
-                      prefix.file_length > file.size() ? "the file is truncated"
-                                                       : "bytes follow the artifact's end",
-                      absl::StrCat(prefix.file_length, " bytes"), file.size());
+                      prefix.file_length > *size ? "the file is truncated"
+                                                 : "bytes follow the artifact's end",
+                      absl::StrCat(prefix.file_length, " bytes"), *size);
   }
   if (prefix.header_offset % schema::kHeaderAlignment != 0 ||
       prefix.header_offset < schema::kPrefixBytes) {
@@ -49,10 +51,10 @@ absl::Status CheckPrefix(const File& file, const uint8_t* bytes, schema::Artifac
     return InputError(path + ": header length", "header length is out of range",
                       absl::StrCat("1 to ", kMaxHeaderBytes), prefix.header_length);
   }
-  if (!RangeFits(prefix.header_offset, prefix.header_length, file.size())) {
+  if (!RangeFits(prefix.header_offset, prefix.header_length, prefix.file_length)) {
     return InputError(
         path + ": header", "the header lies outside the file",
-        absl::StrCat("an end of at most ", file.size()),
+        absl::StrCat("an end of at most ", prefix.file_length),
         absl::StrCat("offset ", prefix.header_offset, " + length ", prefix.header_length));
   }
   *out = prefix;
@@ -63,8 +65,25 @@ absl::Status CheckPrefix(const File& file, const uint8_t* bytes, schema::Artifac
 
 void Artifact::AlignedDelete::operator()(uint8_t* bytes) const { std::free(bytes); }
 
+absl::Status Artifact::AllocateHeader() {
+  void* memory = std::aligned_alloc(64, RoundUp(prefix_.header_length, 64));
+  if (memory == nullptr) return absl::ResourceExhaustedError(path_ + ": no memory for the header");
+  header_.reset(static_cast<uint8_t*>(memory));
+  return absl::OkStatus();
+}
+
+absl::Status Artifact::CheckHeader() const {
+  const absl::Span<const uint8_t> header(header_.get(), prefix_.header_length);
+  const DigestBytes digest = Blake2b(header);
+  if (std::memcmp(digest.data(), prefix_.header_digest.data(), schema::kPrefixDigestBytes) != 0) {
+    return absl::DataLossError(
+        path_ + ": header: its hash does not match: the file is damaged; compile or copy it again");
+  }
+  return VerifyHeader(path_, prefix_, header);
+}
+
 absl::StatusOr<std::shared_ptr<const Artifact>> Artifact::Open(const std::string& path) {
-  std::shared_ptr<Artifact> artifact(new Artifact);
+  std::shared_ptr<Artifact> artifact(new Artifact(path));
   FATHOM_ASSIGN_OR_RETURN(artifact->file_, File::Open(path));
   const File& file = *artifact->file_;
   if (file.size() < schema::kPrefixBytes) {
@@ -73,26 +92,38 @@ absl::StatusOr<std::shared_ptr<const Artifact>> Artifact::Open(const std::string
   }
   uint8_t prefix[schema::kPrefixBytes];
   FATHOM_RETURN_IF_ERROR(file.ReadAt(0, absl::MakeSpan(prefix)));
-  FATHOM_RETURN_IF_ERROR(CheckPrefix(file, prefix, &artifact->prefix_));
-
+  FATHOM_RETURN_IF_ERROR(CheckPrefix(path, file.size(), prefix, &artifact->prefix_));
   // Copied, not mapped: what was verified cannot change under our feet.
-  const uint64_t length = artifact->prefix_.header_length;
-  void* memory = std::aligned_alloc(64, RoundUp(length, 64));
-  if (memory == nullptr) return absl::ResourceExhaustedError(path + ": no memory for the header");
-  artifact->header_.reset(static_cast<uint8_t*>(memory));
-  const absl::Span<uint8_t> header(artifact->header_.get(), length);
-  FATHOM_RETURN_IF_ERROR(file.ReadAt(artifact->prefix_.header_offset, header));
-  const DigestBytes digest = Blake2b(header);
-  if (std::memcmp(digest.data(), artifact->prefix_.header_digest.data(),
-                  schema::kPrefixDigestBytes) != 0) {
-    return absl::DataLossError(
-        path + ": header: its hash does not match: the file is damaged; compile or copy it again");
+  FATHOM_RETURN_IF_ERROR(artifact->AllocateHeader());
+  FATHOM_RETURN_IF_ERROR(
+      file.ReadAt(artifact->prefix_.header_offset,
+                  {artifact->header_.get(), artifact->prefix_.header_length}));
+  FATHOM_RETURN_IF_ERROR(artifact->CheckHeader());
+  return std::shared_ptr<const Artifact>(std::move(artifact));
+}
+
+absl::StatusOr<std::shared_ptr<const Artifact>> Artifact::FromHeader(
+    const std::string& name, absl::Span<const uint8_t> bytes) {
+  std::shared_ptr<Artifact> artifact(new Artifact(name));
+  if (bytes.size() < schema::kPrefixBytes) {
+    return InputError(name, "too short for the header of an artifact",
+                      absl::StrCat("at least ", schema::kPrefixBytes, " bytes"), bytes.size());
   }
-  FATHOM_RETURN_IF_ERROR(VerifyHeader(path, artifact->prefix_, header));
+  FATHOM_RETURN_IF_ERROR(CheckPrefix(name, std::nullopt, bytes.data(), &artifact->prefix_));
+  if (bytes.size() - schema::kPrefixBytes != artifact->prefix_.header_length) {
+    return InputError(name + ": header", "length",
+                      absl::StrCat(artifact->prefix_.header_length, " bytes"),
+                      bytes.size() - schema::kPrefixBytes);
+  }
+  FATHOM_RETURN_IF_ERROR(artifact->AllocateHeader());
+  std::memcpy(artifact->header_.get(), bytes.data() + schema::kPrefixBytes,
+              artifact->prefix_.header_length);
+  FATHOM_RETURN_IF_ERROR(artifact->CheckHeader());
   return std::shared_ptr<const Artifact>(std::move(artifact));
 }
 
 absl::StatusOr<std::vector<uint8_t>> Artifact::ReadSegment(uint32_t index) const {
+  if (!has_file()) return absl::FailedPreconditionError(path_ + ": a header alone has no segments");
   const auto* segments = header().segments();
   if (index >= segments->size()) {
     return absl::InternalError(absl::StrCat("segment ", index, " of ", segments->size()));
@@ -217,6 +248,7 @@ absl::Status VerifyWeightSegment(const Artifact& artifact, uint32_t index) {
 }  // namespace
 
 absl::Status Artifact::VerifyHashes(int threads, const ProgressFunction& progress) const {
+  if (!has_file()) return absl::FailedPreconditionError(path_ + ": a header alone has no segments");
   std::vector<HashTask> tasks;
   const auto* segments = header().segments();
   for (const schema::Tensor* tensor : *header().tensors()) {

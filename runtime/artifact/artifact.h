@@ -7,10 +7,12 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "runtime/artifact/file.h"
 #include "runtime/schema/artifact_generated.h"
 #include "runtime/schema/prefix.h"
@@ -28,7 +30,14 @@ class Artifact {
   // Reads and checks prefix and header (docs/spec/artifact.md gives the order). Touches no weight.
   static absl::StatusOr<std::shared_ptr<const Artifact>> Open(const std::string& path);
 
-  const std::string& path() const { return file_->path(); }
+  // The prefix and, right behind it, the header of an artifact that need not exist ("fathom-compile
+  // --header-only"), checked the same way. `name` stands for the path. Such an artifact has no
+  // file: it can be planned and explained, not run.
+  static absl::StatusOr<std::shared_ptr<const Artifact>> FromHeader(
+      const std::string& name, absl::Span<const uint8_t> bytes);
+
+  const std::string& path() const { return path_; }
+  bool has_file() const { return file_ != nullptr; }
   const File& file() const { return *file_; }
   const schema::ArtifactPrefix& prefix() const { return prefix_; }
   // Verified: every index and range in it is valid. Lives as long as this object.
@@ -45,9 +54,12 @@ class Artifact {
   struct AlignedDelete {
     void operator()(uint8_t* bytes) const;
   };
-  Artifact() = default;
+  explicit Artifact(std::string path) : path_(std::move(path)) {}
+  absl::Status AllocateHeader();
+  absl::Status CheckHeader() const;
 
-  std::unique_ptr<File> file_;
+  const std::string path_;
+  std::unique_ptr<File> file_;  // null after FromHeader
   schema::ArtifactPrefix prefix_;
   std::unique_ptr<uint8_t, AlignedDelete> header_;  // prefix_.header_length bytes, 64-byte aligned
 };

@@ -89,6 +89,18 @@ class HeaderVerifier {
     return absl::OkStatus();
   }
 
+  // JSON for tools that explain a program; nothing that runs one reads it, so only what could hurt
+  // a reader is refused here.
+  absl::Status CheckDescription(const std::string& where, const flatbuffers::String* text) const {
+    if (text == nullptr) return absl::OkStatus();
+    if (text->size() > kMaxDescriptionBytes) {
+      return Error(where, "length", absl::StrCat("at most ", kMaxDescriptionBytes, " bytes"),
+                   text->size());
+    }
+    if (!IsPrintable(*text)) return Error(where, "the text is not printable UTF-8");
+    return absl::OkStatus();
+  }
+
   absl::Status CheckUnique(const std::string& where, const flatbuffers::String* name,
                            std::unordered_set<std::string_view>* seen) const {
     FATHOM_RETURN_IF_ERROR(CheckName(where, name));
@@ -241,6 +253,10 @@ class HeaderVerifier {
       const std::string at = absl::StrCat(where, ".kernels[", i, "]");
       const schema::Kernel& kernel = *program.kernels()->Get(i);
       FATHOM_RETURN_IF_ERROR(CheckUnique(at + ".name", kernel.name(), &kernels));
+      if (kernel.family() != nullptr) {
+        FATHOM_RETURN_IF_ERROR(CheckName(at + ".family", kernel.family()));
+      }
+      FATHOM_RETURN_IF_ERROR(CheckDescription(at + ".config", kernel.config()));
       for (uint32_t count : {kernel.bindings(), kernel.push()}) {
         if (count > kMaxKernelArguments) {
           return Error(at, "number of arguments", absl::StrCat("at most ", kMaxKernelArguments),
@@ -249,6 +265,7 @@ class HeaderVerifier {
       }
     }
     FATHOM_RETURN_IF_ERROR(CheckKvCache(where + ".kv", *program.kv()));
+    FATHOM_RETURN_IF_ERROR(CheckDescription(where + ".profile", program.profile()));
     std::unordered_set<std::string_view> entries;
     for (uint32_t i = 0; i < program.entries()->size(); ++i) {
       const std::string at = absl::StrCat(where, ".entries[", i, "]");

@@ -28,8 +28,9 @@ absl::Status AddCall(const schema::EntryPoint& entry, const CallShape& shape, Me
       return InputError(buffer->name()->str(), "size does not fit 64 bits");
     }
   }
-  plan->scratch =
-      std::max(plan->scratch, static_cast<uint64_t>(std::max<int64_t>(values[entry.arena()], 0)));
+  const uint64_t arena = static_cast<uint64_t>(std::max<int64_t>(values[entry.arena()], 0));
+  plan->scratch = std::max(plan->scratch, arena);
+  plan->scratch_of_entry.emplace_back(entry.name()->str(), arena);
   plan->inputs_and_logits = std::max(plan->inputs_and_logits, io);
   return absl::OkStatus();
 }

@@ -4,6 +4,9 @@
 #define FATHOM_RUNTIME_EXEC_MEMORY_PLAN_H_
 
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "runtime/artifact/artifact.h"
@@ -22,6 +25,7 @@ struct MemoryPlan {
   uint64_t weights = 0;
   uint64_t cache = 0;    // when every sequence has reached its context
   uint64_t scratch = 0;  // arena of the entry point that needs most
+  std::vector<std::pair<std::string, uint64_t>> scratch_of_entry;  // by name, in their order
   uint64_t inputs_and_logits = 0;
   uint64_t total = 0;
 };

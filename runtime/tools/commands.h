@@ -4,12 +4,14 @@
 #define FATHOM_RUNTIME_TOOLS_COMMANDS_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "runtime/api/model.h"
+#include "runtime/artifact/artifact.h"
 #include "runtime/tools/verify_device.h"
 
 namespace fathom::tools {
@@ -64,9 +66,19 @@ struct InspectFlags {
   bool verbose = false;
 };
 
+// What fathom-compile is asked for, where a command works on a model that is not compiled yet.
+struct CompileFlags {
+  std::string input;                 // directory, config.json, .safetensors, .gguf
+  std::string quantize;              // "": fathom-compile's default
+  std::vector<std::string> targets;  // none: fathom-compile's default
+};
+
 struct PlanFlags {
-  std::string model;
+  std::string model;  // an artifact, or what CompileFlags::input may be
   std::string device = "cpu";
+  std::string quantize;
+  std::vector<std::string> targets;  // none: what the device suggests
+  uint64_t memory = 0;               // not 0: of a device that need not be here
   int64_t context_size = 0;  // 0: the model's
   int sequences = 1;
   int chunk = 512;
@@ -92,6 +104,16 @@ absl::Status RunPlan(const PlanFlags& flags);
 // Replaces this process by fathom-compile, the one beside this program or else on PATH. Returns
 // only when neither can be started.
 absl::Status ExecCompiler(const std::vector<std::string>& arguments);
+
+// Runs it and returns its stdout; its errors go to stderr. A failure keeps the kind of its exit
+// code (runtime/base/status.h).
+absl::StatusOr<std::vector<uint8_t>> CompilerOutput(const std::vector<std::string>& arguments);
+
+// True for what fathom-compile reads rather than this program: a directory, or a file's ending.
+bool IsCompilerInput(const std::string& path);
+
+// The header of the artifact that compiling would make. Takes a second, whatever the model's size.
+absl::StatusOr<std::shared_ptr<const Artifact>> CompiledHeader(const CompileFlags& flags);
 
 }  // namespace fathom::tools
 

@@ -129,8 +129,20 @@ void AddFileCommands(CLI::App& app, InspectFlags* inspect_flags, VerifyFlags* ve
 void AddPlan(CLI::App& app, PlanFlags* flags, std::function<absl::Status()>* command) {
   CLI::App* plan =
       app.add_subcommand("plan", "Say how much memory a model needs, without loading it");
-  plan->add_option("-m,--model,model", flags->model, "The artifact (*.fathom)")->required();
-  plan->add_option("--device", flags->device, "Device, or auto")->capture_default_str();
+  plan->add_option("-m,--model,model", flags->model,
+                   "An artifact; or a checkpoint's directory, config.json or .gguf file, planned as "
+                   "it would be compiled")
+      ->required();
+  auto* device =
+      plan->add_option("--device", flags->device, "Device, or auto")->capture_default_str();
+  plan->add_option("--memory", flags->memory,
+                   "Plan for a device with so much memory, which need not be here (80GiB)")
+      ->transform(CLI::AsSizeValue(true))
+      ->excludes(device);
+  plan->add_option("--target", flags->targets,
+                   "As fathom compile's (default: what the device suggests)")
+      ->delimiter(',');
+  plan->add_option("--quantize", flags->quantize, "As fathom compile's");
   plan->add_option("-c,--ctx-size", flags->context_size,
                    "Tokens of context; 0: what the model was made for")
       ->transform(CLI::AsSizeValue(true));

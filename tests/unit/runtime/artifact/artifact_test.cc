@@ -62,7 +62,7 @@ TEST(Artifact, RefusesOtherVersions) {
     builder.lie_in_prefix = [&](schema::ArtifactPrefix& prefix) { prefix.major = major; };
     const absl::Status status = OpenStatus(builder.Build());
     EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
-    EXPECT_THAT(Message(status), HasSubstr(absl::StrCat("format ", major, ".0")));
+    EXPECT_THAT(Message(status), HasSubstr(absl::StrCat("format ", major, ".", schema::kFormatMinor)));
   }
   auto builder = testing::HistoryModel();
   builder.lie_in_prefix = [&](schema::ArtifactPrefix& prefix) { prefix.minor = 9; };
@@ -89,6 +89,39 @@ TEST(Artifact, RefusesLyingPrefixes) {
     builder.lie_in_prefix = lie;
     EXPECT_THAT(Message(OpenStatus(builder.Build())), HasSubstr(message));
   }
+}
+
+// What fathom-compile --header-only writes: prefix and header without anything between.
+TEST(Artifact, OpensAHeaderAlone) {
+  const auto cut = [](testing::Bytes file) {
+    const schema::ArtifactPrefix prefix = schema::DecodePrefix(file.data());
+    file.erase(file.begin() + schema::kPrefixBytes,
+               file.begin() + static_cast<ptrdiff_t>(prefix.header_offset));
+    return file;
+  };
+  const testing::Bytes bytes = cut(testing::HistoryModel().Build());
+  const auto artifact = Artifact::FromHeader("there", bytes);
+  ASSERT_TRUE(artifact.ok()) << artifact.status();
+  EXPECT_EQ((*artifact)->path(), "there");
+  EXPECT_EQ((*artifact)->header().model()->name()->str(), "test model");
+  EXPECT_FALSE((*artifact)->has_file());
+  EXPECT_THAT(Message((*artifact)->ReadSegment(0).status()), HasSubstr("no segments"));
+  EXPECT_THAT(Message((*artifact)->VerifyHashes()), HasSubstr("no segments"));
+
+  const auto refused = [](const testing::Bytes& wrong) {
+    return Message(Artifact::FromHeader("there", wrong).status());
+  };
+  EXPECT_THAT(refused({}), HasSubstr("there: too short"));
+  EXPECT_THAT(refused({bytes.begin(), bytes.end() - 1}), HasSubstr("there: header: length"));
+  testing::Bytes longer = bytes;
+  longer.push_back(0);
+  EXPECT_THAT(refused(longer), HasSubstr("there: header: length"));
+  testing::Bytes damaged = bytes;
+  damaged.back() ^= 1;
+  EXPECT_THAT(refused(damaged), HasSubstr("hash"));
+  auto builder = testing::HistoryModel();
+  builder.lie = [](schema::ArtifactT& a) { a.model->vocab_size = 0; };
+  EXPECT_THAT(refused(cut(builder.Build())), HasSubstr("model.vocab_size"));
 }
 
 TEST(Artifact, VerifiesHashes) {

@@ -56,6 +56,15 @@ const Lie kLies[] = {
     {"tokenizer_kind", "another kind", [](ArtifactT& a) { a.tokenizer = 0; }},
     {"notes_kind", "notes", [](ArtifactT& a) { a.notes = 1; }},
 
+    {"kernel_family", "kernels[0].family",
+     [](ArtifactT& a) { Program0(a).kernels[0]->family = "lin\near"; }},
+    {"kernel_config", "kernels[0].config",
+     [](ArtifactT& a) { Program0(a).kernels[0]->config = "{\x1b}"; }},
+    {"kernel_config_long", "kernels[0].config",
+     [](ArtifactT& a) { Program0(a).kernels[0]->config.assign((1 << 20) + 1, ' '); }},
+    {"program_profile", "programs[0].profile",
+     [](ArtifactT& a) { Program0(a).profile = "\xff"; }},
+
     {"tensor_twice", "is there twice",
      [](ArtifactT& a) { a.tensors.push_back(std::make_unique<schema::TensorT>(*a.tensors[0])); }},
     {"tensors_overlap", "overlaps tensors",

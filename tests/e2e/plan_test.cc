@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// fathom plan on models that are not compiled: the numbers of the artifact that compiling would make.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "tests/e2e/compiled_model.h"
+
+namespace fathom::e2e {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+struct Result {
+  int code = -1;
+  nlohmann::json json;
+  std::string text, errors;
+};
+
+class Plan : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = fs::temp_directory_path() / ("fathom-plan-test-" + std::to_string(getpid()));
+    fs::create_directories(dir_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  // fathom plan with these arguments, printing JSON unless `json` is false.
+  Result Run(const std::string& arguments, bool json = true) {
+    const fs::path out = dir_ / "out", err = dir_ / "err";
+    const std::string command = std::string(FATHOM_PROGRAM) + " plan " + arguments + (json ? " --json" : "") + " >'" +
+                                out.string() + "' 2>'" + err.string() + "'";
+    const int status = std::system(command.c_str());
+    auto read = [](const fs::path& path) {
+      std::stringstream text;
+      text << std::ifstream(path).rdbuf();
+      return text.str();
+    };
+    Result result{WIFEXITED(status) ? WEXITSTATUS(status) : -1, {}, read(out), read(err)};
+    if (json) result.json = nlohmann::json::parse(result.text, nullptr, false);
+    return result;
+  }
+
+  fs::path dir_;
+};
+
+// A directory, its config.json alone (no weights anywhere near) and the artifact: one plan.
+TEST_F(Plan, OfAConfigIsThatOfTheArtifact) {
+  const struct {
+    const char *model, *quantize, *target;
+  } cases[] = {{"models/tiny", "q8", "null"},
+               {"tests/golden/deepseek_v3_group", "q4", "cpu:x86-64-v3"},
+               {"tests/golden/qwen3_moe", "bf16", "null"}};
+  for (const auto& [model, quantize, target] : cases) {
+    const std::string artifact = dir_ / "a.fathom";
+    const std::string compile = std::string(" --quantize=") + quantize + " --target=" + target;
+    ASSERT_EQ(RunCompiler({model, std::string("--quantize=") + quantize, std::string("--target=") + target, "-o", artifact}), 0);
+    fs::copy_file(fs::path(model) / "config.json", dir_ / "config.json", fs::copy_options::overwrite_existing);
+    for (const std::string request : {"", " -c 200 -b 3 --chunk 100"}) {
+      const Result compiled = Run(artifact + " --device=null" + request);
+      ASSERT_EQ(compiled.code, 0) << compiled.errors;
+      for (const std::string& input : {std::string(model), (dir_ / "config.json").string(), dir_.string()}) {
+        Result planned = Run(input + compile + " --device=null" + request);
+        ASSERT_EQ(planned.code, 0) << input << ": " << planned.errors;
+        EXPECT_EQ(planned.json["model"], input);
+        planned.json["model"] = artifact;
+        // With fewer bits an artifact knows its weights' size and takes the scratch it has.
+        for (size_t i = 0; i < compiled.json["smaller"].size(); ++i)
+          EXPECT_EQ(planned.json["smaller"][i]["weights"], compiled.json["smaller"][i]["weights"]) << input << " " << i;
+        nlohmann::json a = planned.json, b = compiled.json;
+        a.erase("smaller"), b.erase("smaller");
+        EXPECT_EQ(a, b) << input << request;
+        EXPECT_GT(a["weights"], 0);
+        EXPECT_GT(a["scratch_of_entry"]["prefill"], a["scratch_of_entry"]["decode"]);
+      }
+    }
+    fs::remove(artifact);
+  }
+}
+
+TEST_F(Plan, WithFewerBitsIsThatOfTheOtherArtifact) {
+  const Result wide = Run("models/tiny --quantize=bf16 --target=null --device=null");
+  ASSERT_EQ(wide.json["smaller"].size(), 2u) << wide.errors;
+  for (const auto& smaller : wide.json["smaller"]) {
+    const std::string quantize = smaller["quantize"];
+    const Result other = Run("models/tiny --target=null --device=null --quantize=" + quantize);
+    for (const char* field : {"weights", "total", "fits", "largest_context"})
+      EXPECT_EQ(smaller[field], other.json[field]) << quantize << " " << field;
+  }
+  EXPECT_TRUE(Run("models/tiny --quantize=q4 --target=null --device=null").json["smaller"].empty());
+}
+
+// 671 billion parameters: seconds, and no weight is made.
+TEST_F(Plan, OfThePublishedShapeTakesSeconds) {
+  const auto start = std::chrono::steady_clock::now();
+  const Result plan = Run("tests/golden/configs/deepseek_v3.json --quantize=bf16 --target=cuda:sm_90 --memory=640GiB -c 32768");
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(30));
+  EXPECT_EQ(plan.code, 2);
+  EXPECT_THAT(plan.errors, HasSubstr("with --quantize=q4 it would"));
+  EXPECT_FALSE(plan.json["fits"]);
+  // A row of the cache: 512 latent and 64 rotated values of 2 bytes in each of 61 layers.
+  EXPECT_EQ(plan.json["kv_cache"], 32768LL * 61 * (512 + 64) * 2);
+  EXPECT_NEAR(plan.json["weights"].get<double>(), 671.03e9 * 2, 671.03e9 * 0.01);
+  EXPECT_EQ(plan.json["memory"], 640LL << 30);
+  ASSERT_EQ(plan.json["smaller"].size(), 2u);
+  EXPECT_FALSE(plan.json["smaller"][0]["fits"]);
+  EXPECT_NEAR(plan.json["smaller"][1]["weights"].get<double>(), 671.03e9 * 4.5 / 8, 671.03e9 * 0.01);
+  EXPECT_TRUE(plan.json["smaller"][1]["fits"]);
+  EXPECT_EQ(plan.json["smaller"][1]["largest_context"], 163840);
+}
+
+TEST_F(Plan, TakesATargetsProfileFromAFile) {
+  std::ofstream(dir_ / "mine.json") << R"({"name": "cpu:mine", "driver": "cpu", "triple": "x86_64-unknown-linux-gnu",
+    "cpu": "x86-64-v3", "features": ["avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"]})";
+  const Result plan = Run("models/tiny --device=null --target=" + (dir_ / "mine.json").string());
+  EXPECT_EQ(plan.code, 0) << plan.errors;
+  EXPECT_EQ(plan.json["target"], "cpu:mine");
+}
+
+TEST_F(Plan, ErrorsKeepTheirKind) {
+  Result result = Run((dir_ / "none.json").string());
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.errors, HasSubstr("none.json: No such file"));
+  std::ofstream(dir_ / "config.json") << R"({"model_type": "gemma3"})";
+  result = Run(dir_.string());
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.errors, HasSubstr("gemma3"));
+  EXPECT_EQ(Run("models/tiny --target=cpu:pdp11").code, 1);
+  EXPECT_EQ(Run("models/tiny --memory=1G --device=cpu").code, 1);
+  const std::string artifact = dir_ / "a.fathom";
+  ASSERT_EQ(RunCompiler({"tests/golden/deepseek_v3_group", "--target=null", "-o", artifact}), 0);
+  result = Run(artifact + " --quantize=q4");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.errors, HasSubstr("found an artifact"));
+  result = Run(artifact + " --memory=1G --target=cuda:sm_80");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.errors, HasSubstr("program of --target: expected null, found cuda:sm_80"));
+  // For people: every number of the plan, per entry point.
+  result = Run("models/tiny --target=null --device=null", false);
+  EXPECT_THAT(result.text, HasSubstr("  prefill"));
+  EXPECT_THAT(result.text, HasSubstr("with --quantize=q4"));
+}
+
+}  // namespace
+}  // namespace fathom::e2e
