@@ -21,6 +21,7 @@
 #include "frontend/config/open_model.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/raw_ostream.h"
 #include "mlir/IR/BuiltinOps.h"
@@ -310,6 +311,15 @@ absl::Status Compilation::run() {
 }
 
 }  // namespace
+
+absl::Status printProfile(const std::string& target) {
+  TargetRegistry targets;
+  registerTargets(targets);
+  auto profile = parseTarget(targets, target);
+  if (!profile) return absl::InvalidArgumentError(llvm::toString(profile.takeError()));
+  llvm::outs() << llvm::formatv("{0:2}", profile->toJson()) << "\n";
+  return absl::OkStatus();
+}
 
 absl::Status compileModel(const CompileOptions& options) { return Compilation(options).run(); }
 

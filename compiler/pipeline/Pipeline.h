@@ -26,6 +26,9 @@ void addPhasePasses(mlir::OpPassManager& manager, Phase phase, const CompileOpti
 /// says the kind of error (runtime/base/status.h) and names the phase.
 absl::Status compileModel(const CompileOptions& options);
 
+/// Prints the profile that `target`, a --target value, names to stdout as JSON.
+absl::Status printProfile(const std::string& target);
+
 }  // namespace fathom
 
 #endif  // FATHOM_COMPILER_PIPELINE_PIPELINE_H

@@ -128,6 +128,31 @@ llvm::Error readGpu(const llvm::json::Object& object, llvm::StringRef where, Gpu
   return llvm::Error::success();
 }
 
+llvm::json::Object writeRates(const DeviceRates& rates) {
+  llvm::json::Object object{{"read_gbps", rates.readGBps},
+                            {"int8_gops", rates.int8Gops},
+                            {"bf16_gflops", rates.bf16Gflops},
+                            {"f32_gflops", rates.f32Gflops}};
+  if (!rates.device.empty()) object["device"] = rates.device;
+  return object;
+}
+
+llvm::Error readRates(const llvm::json::Value& value, llvm::StringRef where, llvm::StringRef field,
+                      DeviceRates& out) {
+  const llvm::json::Object* rates = value.getAsObject();
+  if (!rates) return fieldError(where, field, "an object");
+  const std::string inner = (where + ": " + field).str();
+  if (llvm::Error error = refuseUnknown(
+          *rates, inner, {"device", "read_gbps", "int8_gops", "bf16_gflops", "f32_gflops"}))
+    return error;
+  if (llvm::Error error = readString(*rates, inner, "device", false, out.device)) return error;
+  for (auto [name, target] :
+       {std::pair{"read_gbps", &out.readGBps}, std::pair{"int8_gops", &out.int8Gops},
+        std::pair{"bf16_gflops", &out.bf16Gflops}, std::pair{"f32_gflops", &out.f32Gflops}})
+    if (llvm::Error error = readRate(*rates, inner, name, *target)) return error;
+  return llvm::Error::success();
+}
+
 }  // namespace
 
 void TargetProfile::setFeatures(std::vector<std::string> names) {
@@ -160,11 +185,8 @@ llvm::json::Value TargetProfile::toJson() const {
                             {"features", features},
                             {"prefetch_bytes", prefetchBytes}};
   if (gpu) object["gpu"] = writeGpu(*gpu);
-  if (measured)
-    object["measured"] = llvm::json::Object{{"read_gbps", measured->readGBps},
-                                            {"int8_gops", measured->int8Gops},
-                                            {"bf16_gflops", measured->bf16Gflops},
-                                            {"f32_gflops", measured->f32Gflops}};
+  if (measured) object["measured"] = writeRates(*measured);
+  if (published) object["published"] = writeRates(*published);
   return object;
 }
 
@@ -174,7 +196,7 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
   if (!object) return llvm::createStringError(where + ": expected an object");
   if (llvm::Error error = refuseUnknown(*object, where,
                                         {"name", "driver", "triple", "cpu", "tune", "features",
-                                         "prefetch_bytes", "gpu", "measured"}))
+                                         "prefetch_bytes", "gpu", "measured", "published"}))
     return error;
 
   TargetProfile profile;
@@ -206,19 +228,10 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
     if (llvm::Error error = readGpu(*gpu, (where + ": gpu").str(), profile.gpu.emplace()))
       return error;
   }
-  if (const llvm::json::Value* value = object->get("measured")) {
-    const llvm::json::Object* rates = value->getAsObject();
-    if (!rates) return fieldError(where, "measured", "an object");
-    std::string inner = (where + ": measured").str();
-    if (llvm::Error error =
-            refuseUnknown(*rates, inner, {"read_gbps", "int8_gops", "bf16_gflops", "f32_gflops"}))
-      return error;
-    MeasuredRates& out = profile.measured.emplace();
-    for (auto [field, target] :
-         {std::pair{"read_gbps", &out.readGBps}, std::pair{"int8_gops", &out.int8Gops},
-          std::pair{"bf16_gflops", &out.bf16Gflops}, std::pair{"f32_gflops", &out.f32Gflops}})
-      if (llvm::Error error = readRate(*rates, inner, field, *target)) return error;
-  }
+  for (auto [field, rates] : {std::pair{"measured", &profile.measured},
+                              std::pair{"published", &profile.published}})
+    if (const llvm::json::Value* value = object->get(field))
+      if (llvm::Error error = readRates(*value, where, field, rates->emplace())) return error;
   return profile;
 }
 

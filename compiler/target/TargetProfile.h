@@ -14,12 +14,13 @@
 
 namespace fathom {
 
-/// Rates measured on one device by `fathom devices --profile`. Optional: code never depends on
-/// them, plans and reports do.
-struct MeasuredRates {
-  double readGBps = 0;    // main memory, all cores
+/// Rates of one device, all of it at work. Optional: code never depends on them, estimates and
+/// reports do. 0: unknown.
+struct DeviceRates {
+  std::string device;     // which one: "NVIDIA A100 SXM 80 GB"
+  double readGBps = 0;    // main memory
   double int8Gops = 0;    // int8 multiply-adds, two operations each
-  double bf16Gflops = 0;  // bf16 multiply-adds
+  double bf16Gflops = 0;  // bf16 multiply-adds (float16 where there is no bf16)
   double f32Gflops = 0;   // float32 multiply-adds
 };
 
@@ -81,7 +82,9 @@ struct TargetProfile {
   /// There for a GPU.
   std::optional<GpuProfile> gpu;
 
-  std::optional<MeasuredRates> measured;
+  std::optional<DeviceRates> measured;
+  /// What the maker of a device of this kind publishes (docs/design/006-estimates.md).
+  std::optional<DeviceRates> published;
 
   /// What the byte offset of a dispatch's binding must be a multiple of; the rest of an offset goes
   /// into the kernel's configuration. 1: any offset may be bound.
@@ -95,7 +98,7 @@ struct TargetProfile {
   /// are made by shifts where there is no dot product).
   llvm::StringRef activationFor(llvm::StringRef encoding) const;
 
-  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, gpu?, measured?.
+  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, gpu?, measured?, published?.
   llvm::json::Value toJson() const;
 
   /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of

@@ -15,9 +15,8 @@ std::optional<CompileOptions> ParseCompileOptions(int argc, char** argv, int* ex
   std::string from = "import", to = "emit";
   app.add_option("input", options.input,
                  "Checkpoint: a directory (config.json, *.safetensors), a config.json, a .gguf file; or an IR "
-                 "dump with --compile-from")
-      ->required();
-  app.add_option("-o,--output", options.output, "The artifact to write (or IR, with --compile-to)")->required();
+                 "dump with --compile-from");
+  app.add_option("-o,--output", options.output, "The artifact to write (or IR, with --compile-to)");
   app.add_option("--target", options.targets,
                  "cpu:native (default), cpu:x86-64-v3, cpu:x86-64-v4, cpu:x86-64-v4-vnni, cpu:aarch64, null; repeat "
                  "it for a file with several variants")
@@ -32,12 +31,18 @@ std::optional<CompileOptions> ParseCompileOptions(int argc, char** argv, int* ex
   app.add_option("--dump-code-to", options.dump_code_to, "Directory for every kernel's MLIR, LLVM IR and assembly");
   app.add_flag("--print-ir-after-all", options.print_ir_after_all, "Print the IR after every pass");
   app.add_option("-t,--threads", options.threads, "Threads (default: one per core)")->check(CLI::NonNegativeNumber);
+  app.add_option("--print-profile", options.print_profile,
+                 "Print the profile of a target (JSON, what --target=FILE.json reads) and do nothing else");
   app.add_flag("--header-only", options.header_only,
                "Write what fathom plan reads instead: the artifact's header, without code or weights; a config.json is "
                "enough (-o -: to stdout)");
   app.add_flag("-q,--quiet", options.quiet, "No progress");
   try {
     app.parse(argc, argv);
+    if (options.print_profile.empty()) {
+      if (options.input.empty()) throw CLI::RequiredError("input");
+      if (options.output.empty()) throw CLI::RequiredError("--output");
+    }
   } catch (const CLI::ParseError& error) {
     *exit_code = app.exit(error) == 0 ? 0 : 1;
     return std::nullopt;

@@ -61,7 +61,7 @@ class Bench {
     }
     FATHOM_ASSIGN_OR_RETURN(
         session_, Session::Create(model_->program(), {longest, flags_.sequences, flags_.chunk}));
-    if (flags_.profile) session_->set_profile(&profile_);
+    if (flags_.time_kernels) session_->set_profile(&profile_);
     for (int i = 0; i < flags_.sequences; ++i) {
       FATHOM_ASSIGN_OR_RETURN(const SequenceId id, session_->AddSequence());
       sequences_.push_back(id);
@@ -253,7 +253,7 @@ class Bench {
       before = after;
     }
     std::sort(m.shares.begin(), m.shares.end());
-    if (flags_.profile) profiles_.emplace_back(m.test, std::move(profile_));
+    if (flags_.time_kernels) profiles_.emplace_back(m.test, std::move(profile_));
     std::sort(m.rates.begin(), m.rates.end());
     // With several sequences a pass reads the weights once (experts more often), so no rate is
     // claimed.
@@ -278,6 +278,10 @@ class Bench {
 };
 
 absl::Status CheckFlags(const BenchFlags& flags) {
+  if (!flags.estimate && (!flags.profile.empty() || !flags.quantize.empty() || !flags.targets.empty())) {
+    return InputError("bench", "--profile=NAME, --quantize and --target", "--estimate beside them",
+                      "none");
+  }
   for (const auto* list : {&flags.prompt, &flags.predict, &flags.depth}) {
     for (int64_t value : *list) {
       if (value < 0 || value > INT32_MAX) {
@@ -292,6 +296,7 @@ absl::Status CheckFlags(const BenchFlags& flags) {
 
 absl::Status RunBench(const BenchFlags& flags) {
   FATHOM_RETURN_IF_ERROR(CheckFlags(flags));
+  if (flags.estimate) return RunEstimate(flags);
   std::shared_ptr<const Model> model;
   {
     ProgressLine progress("loading", flags.model.quiet);
@@ -307,7 +312,7 @@ absl::Status RunBench(const BenchFlags& flags) {
     } else {
       bench.PrintTable();
     }
-    if (flags.profile) bench.PrintProfile();
+    if (flags.time_kernels) bench.PrintProfile();
   }
   return absl::OkStatus();
 }

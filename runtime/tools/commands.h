@@ -56,8 +56,14 @@ struct BenchFlags {
   int repetitions = 5;
   int chunk = 512;
   int sequences = 1;
-  bool profile = false;
+  bool time_kernels = false;
   bool json = false;
+  // Compute rooflines instead of running anything; then the model may be what CompileFlags::input
+  // may be, and `profile` a target's name or a profile's file ("": the program's own).
+  bool estimate = false;
+  std::string profile;
+  std::string quantize;
+  std::vector<std::string> targets;
 };
 
 struct InspectFlags {
@@ -96,6 +102,7 @@ struct VerifyFlags {
 absl::Status RunGenerate(const GenerateFlags& flags);
 absl::Status RunChat(const GenerateFlags& flags);
 absl::Status RunBench(const BenchFlags& flags);
+absl::Status RunEstimate(const BenchFlags& flags);
 absl::Status RunInspect(const InspectFlags& flags);
 absl::Status RunVerify(const VerifyFlags& flags);
 absl::Status RunDevices(bool json);

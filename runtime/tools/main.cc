@@ -84,9 +84,22 @@ void AddBench(CLI::App& app, BenchFlags* flags, std::function<absl::Status()>* c
   bench->add_option("-b,--sequences", flags->sequences, "Sequences decoded at once")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
-  bench->add_flag("--profile", flags->profile, "Print the time of each kernel");
+  bench->add_flag("--estimate", flags->estimate,
+                  "Run nothing: estimate every kernel's time from its bytes and operations (of an "
+                  "artifact, or a checkpoint's directory, config.json or .gguf file)");
+  // A flag that may have a value, so that what follows it is never taken for one.
+  bench->add_flag("--profile{time}", flags->profile,
+                  "Print the time of each kernel; --profile=NAME or FILE.json: with --estimate, the "
+                  "target's profile whose rates count");
+  bench->add_option("--target", flags->targets, "With --estimate, as fathom compile's")
+      ->delimiter(',');
+  bench->add_option("--quantize", flags->quantize, "With --estimate, as fathom compile's");
   bench->add_flag("--json", flags->json, "Print JSON");
-  bench->callback([=] { *command = [=] { return RunBench(*flags); }; });
+  bench->callback([=] {
+    flags->time_kernels = flags->profile == "time";
+    if (flags->time_kernels) flags->profile.clear();
+    *command = [=] { return RunBench(*flags); };
+  });
 }
 
 void AddFileCommands(CLI::App& app, InspectFlags* inspect_flags, VerifyFlags* verify_flags,

@@ -34,10 +34,10 @@ class Plan : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(dir_); }
 
-  // fathom plan with these arguments, printing JSON unless `json` is false.
-  Result Run(const std::string& arguments, bool json = true) {
+  // fathom plan (or another command) with these arguments, printing JSON unless `json` is false.
+  Result Run(const std::string& arguments, bool json = true, const std::string& what = "plan") {
     const fs::path out = dir_ / "out", err = dir_ / "err";
-    const std::string command = std::string(FATHOM_PROGRAM) + " plan " + arguments + (json ? " --json" : "") + " >'" +
+    const std::string command = std::string(FATHOM_PROGRAM) + " " + what + " " + arguments + (json ? " --json" : "") + " >'" +
                                 out.string() + "' 2>'" + err.string() + "'";
     const int status = std::system(command.c_str());
     auto read = [](const fs::path& path) {
@@ -124,6 +124,60 @@ TEST_F(Plan, TakesATargetsProfileFromAFile) {
   const Result plan = Run("models/tiny --device=null --target=" + (dir_ / "mine.json").string());
   EXPECT_EQ(plan.code, 0) << plan.errors;
   EXPECT_EQ(plan.json["target"], "cpu:mine");
+}
+
+// fathom bench --estimate computes from the same header.
+TEST_F(Plan, EstimatesOfAConfigAreThoseOfTheArtifact) {
+  const std::string artifact = dir_ / "a.fathom", flags = " -p 700 -n 9 -d 0,100";
+  auto estimate = [&](const std::string& arguments) { return Run(arguments + flags, true, "bench --estimate"); };
+  ASSERT_EQ(RunCompiler({"tests/golden/deepseek_v3_group", "--target=null,cpu:x86-64-v4-vnni", "--quantize=q4", "-o", artifact}), 0);
+  const Result compiled = estimate(artifact + " --profile=cpu:x86-64-v4-vnni");
+  ASSERT_EQ(compiled.code, 0) << compiled.errors;
+  EXPECT_EQ(compiled.json["target"], "cpu:x86-64-v4-vnni");
+  EXPECT_EQ(compiled.json["bytes_per_second"], 460.8e9);
+  EXPECT_EQ(compiled.json["rates"], "published");
+  const Result planned = estimate("tests/golden/deepseek_v3_group/config.json --quantize=q4 --profile=cpu:x86-64-v4-vnni");
+  ASSERT_EQ(planned.code, 0) << planned.errors;
+  EXPECT_EQ(planned.json["tests"], compiled.json["tests"]);
+  ASSERT_EQ(planned.json["tests"].size(), 4u);
+  for (const auto& test : planned.json["tests"]) {
+    const bool prefill = test["entry"] == "prefill";
+    EXPECT_EQ(test["tokens"], prefill ? 700 : 1);
+    double bytes = 0, seconds = 0;
+    for (const auto& kernel : test["kernels"]) {
+      EXPECT_TRUE(kernel["known"]) << kernel["kernel"] << ": a family without a model in runtime/tools/kernel_cost.cc";
+      for (const char* part : {"weight_bytes", "cache_bytes", "other_bytes"}) bytes += kernel[part].get<double>();
+      seconds += kernel["estimated_seconds"].get<double>();
+    }
+    EXPECT_DOUBLE_EQ(test["bytes"], bytes);
+    EXPECT_NEAR(test["estimated_seconds"].get<double>(), seconds, 1e-12);
+    EXPECT_GT(test["ops"]["int8"], 0);
+  }
+  // A profile of no device, and flags that say nothing without --estimate.
+  Result result = estimate(artifact + " --profile=vulkan:generic");
+  EXPECT_EQ(result.code, 2);
+  EXPECT_THAT(result.errors, HasSubstr("tells no rates"));
+  EXPECT_EQ(estimate(artifact + " --quantize=q4").code, 1);
+  EXPECT_EQ(Run(artifact + " --profile=cuda:sm_80", true, "bench").code, 1);
+}
+
+// V2-Lite at q4 reads 1.43 GB for a token: the active experts, attention, one dense layer and the head.
+TEST_F(Plan, EstimatesThePublishedShapes) {
+  const Result lite = Run("tests/golden/configs/deepseek_v2_lite.json --quantize=q4 --profile=cuda:sm_80 -p 0 -n 1", true,
+                          "bench --estimate");
+  ASSERT_EQ(lite.code, 0) << lite.errors;
+  double weights = 0;
+  for (const auto& kernel : lite.json["tests"][0]["kernels"]) {
+    weights += kernel["weight_bytes"].get<double>();
+    EXPECT_TRUE(kernel["known"]) << kernel["kernel"];
+  }
+  // Parameters per token: per layer of 27 attention 2048 x (16 x 192 + 512 + 64), 512 x 16 x 256, 2048 x 2048; in 26
+  // layers (6 + 2) experts of 3 x 2048 x 1408; one dense layer of 3 x 2048 x 10944; the head of 102400 x 2048.
+  const double parameters = 27.0 * (2048 * (16 * 192 + 576) + 512 * 16 * 256 + 2048 * 2048) +
+                            26.0 * 8 * 3 * 2048 * 1408 + 3.0 * 2048 * 10944 + 102400.0 * 2048;
+  EXPECT_NEAR(weights, parameters * 4.5 / 8, 0.02 * weights);  // routers and norms stay in float32
+  EXPECT_EQ(lite.json["tests"][0]["tokens"], 1);
+  EXPECT_NEAR(lite.json["tests"][0]["estimated_seconds"].get<double>(), weights / 2039e9, 0.05 * weights / 2039e9);
 }
 
 TEST_F(Plan, ErrorsKeepTheirKind) {

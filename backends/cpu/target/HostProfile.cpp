@@ -34,19 +34,33 @@ struct Fixed {
   const char* triple;
   const char* cpu;
   Names features;
+  DeviceRates published;
 };
+
+// Cores times clock (GHz) times operations per clock. Without a dot product of a type, products are
+// made in float32 at best.
+DeviceRates rates(const char* device, double gbps, double cores, double ghz, double int8,
+                  double bf16, double f32) {
+  return {device, gbps, cores * ghz * int8, cores * ghz * bf16, cores * ghz * f32};
+}
 
 constexpr const char* kX86 = "x86_64-unknown-linux-gnu";
 constexpr const char* kArm = "aarch64-unknown-linux-gnu";
 
 const std::vector<Fixed>& table() {
   static const std::vector<Fixed> all = {
-      {"cpu:x86-64-v3", kX86, "x86-64-v3", v3()},
-      {"cpu:x86-64-v4", kX86, "x86-64-v4", v4()},
-      {"cpu:x86-64-v4-vnni", kX86, "x86-64-v4", join(v4(), {"avx512vnni"})},
-      {"cpu:x86-64-v4-bf16", kX86, "x86-64-v4", join(v4(), {"avx512vnni", "avx512bf16"})},
-      {"cpu:aarch64", kArm, "generic", {"neon"}},
-      {"cpu:aarch64-dotprod", kArm, "generic", {"neon", "dotprod"}},
+      {"cpu:x86-64-v3", kX86, "x86-64-v3", v3(),
+       rates("AMD EPYC 7763", 204.8, 64, 2.45, 32, 32, 32)},
+      {"cpu:x86-64-v4", kX86, "x86-64-v4", v4(),
+       rates("AMD EPYC 9654", 460.8, 96, 2.4, 32, 32, 32)},
+      {"cpu:x86-64-v4-vnni", kX86, "x86-64-v4", join(v4(), {"avx512vnni"}),
+       rates("AMD EPYC 9654", 460.8, 96, 2.4, 128, 32, 32)},
+      {"cpu:x86-64-v4-bf16", kX86, "x86-64-v4", join(v4(), {"avx512vnni", "avx512bf16"}),
+       rates("AMD EPYC 9654", 460.8, 96, 2.4, 128, 64, 32)},
+      {"cpu:aarch64", kArm, "generic", {"neon"},
+       rates("Ampere Altra Q80-30", 204.8, 80, 3.0, 16, 16, 16)},
+      {"cpu:aarch64-dotprod", kArm, "generic", {"neon", "dotprod"},
+       rates("Ampere Altra Q80-30", 204.8, 80, 3.0, 64, 16, 16)},
   };
   return all;
 }
@@ -58,6 +72,7 @@ TargetProfile make(const Fixed& fixed) {
   profile.triple = fixed.triple;
   profile.cpu = fixed.cpu;
   profile.setFeatures(fixed.features);
+  profile.published = fixed.published;
   return profile;
 }
 
@@ -104,6 +119,7 @@ llvm::Expected<TargetProfile> hostProfile() {
         "target 'cpu:native': no code generator for the architecture of " + triple.str());
   }
   profile.name = "cpu:native";
+  profile.published.reset();  // of another processor
   profile.tune = llvm::sys::getHostCPUName().str();
   // Measured: see the profile's comment. AMD's names in LLVM are znver, bdver, btver, amdfam and
   // k8.

@@ -15,6 +15,9 @@ GpuProfile spirv() {
 struct Named {
   const char* name;
   GpuProfile gpu;
+  // What a maker publishes for a device of this kind, without sparsity: GB/s, then Gop/s of the
+  // matrix units in int8 and bf16, and of float32.
+  std::optional<DeviceRates> published = std::nullopt;
 };
 
 const std::vector<Named>& table() {
@@ -38,15 +41,18 @@ const std::vector<Named>& table() {
     amd.sharedBytes = 32768;
     amd.maxBufferRange = int64_t{1} << 32;
     amd.nativeF16 = amd.nativeI8 = amd.nativeI16 = true;
-    made.push_back({"vulkan:amd", amd});
+    made.push_back(
+        {"vulkan:amd", amd, DeviceRates{"AMD Radeon RX 7900 XTX", 960, 122.8e3, 122.8e3, 61.4e3}});
 
     GpuProfile nvidia = amd;
     nvidia.workgroupSize = 128;
-    made.push_back({"vulkan:nvidia", nvidia});
+    made.push_back({"vulkan:nvidia", nvidia,
+                    DeviceRates{"NVIDIA GeForce RTX 4090", 1008, 660.6e3, 165.2e3, 82.6e3}});
 
     GpuProfile intel = amd;
     intel.maxBufferRange = int64_t{1} << 30;
-    made.push_back({"vulkan:intel", intel});
+    made.push_back(
+        {"vulkan:intel", intel, DeviceRates{"Intel Arc A770 16 GB", 560, 262e3, 131e3, 17.2e3}});
     return made;
   }();
   return all;
@@ -67,6 +73,7 @@ std::optional<TargetProfile> profileNamed(llvm::StringRef name) {
     profile.name = named.name;
     profile.driver = "vulkan";
     profile.gpu = named.gpu;
+    profile.published = named.published;
     std::vector<std::string> features = {"subgroup_arithmetic"};
     if (named.gpu.dot8) features.push_back("dot8");
     if (named.gpu.sharedBytes > 16384) features.push_back("shared_32k");

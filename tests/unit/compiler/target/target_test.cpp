@@ -94,7 +94,7 @@ TEST_F(TargetTest, JsonRoundTrip) {
   TargetProfile profile = parse("cpu:x86-64-v4-bf16");
   profile.tune = "znver4";
   profile.prefetchBytes = 1152;
-  profile.measured = MeasuredRates{30.5, 473, 236, 118};
+  profile.measured = DeviceRates{"this one", 30.5, 473, 236, 118};
   std::string path = ::testing::TempDir() + "/target_profile.json";
   ASSERT_FALSE(static_cast<bool>(profile.save(path)));
   TargetProfile read = parse(path);
@@ -108,6 +108,7 @@ TEST_F(TargetTest, JsonRoundTrip) {
   ASSERT_TRUE(read.measured);
   EXPECT_EQ(read.measured->readGBps, 30.5);
   EXPECT_EQ(read.measured->f32Gflops, 118);
+  EXPECT_EQ(read.measured->device, "this one");
 }
 
 TEST_F(TargetTest, GpuJsonRoundTrip) {
@@ -140,7 +141,7 @@ TEST_F(TargetTest, AttributesHoldEveryField) {
   for (const std::string& name : registry.names()) {
     if (name == "cpu:native") continue;
     TargetProfile profile = parse(name);
-    profile.measured = MeasuredRates{30.5, 473, 236, 118};
+    profile.measured = DeviceRates{"this one", 30.5, 473, 236, 118};
     llvm::Expected<TargetProfile> read = profileFromAttr(profileAttr(&context, profile), "here");
     ASSERT_TRUE(static_cast<bool>(read)) << llvm::toString(read.takeError());
     EXPECT_EQ(read->toJson(), profile.toJson()) << name;
@@ -157,6 +158,25 @@ TEST_F(TargetTest, AttributesHoldEveryField) {
   EXPECT_THAT(error("prefetch_bytes", builder.getF64FloatAttr(0.5)),
               HasSubstr("here: prefetch_bytes"));
   EXPECT_THAT(error("speed", builder.getI64IntegerAttr(1)), HasSubstr("speed: unknown field"));
+}
+
+// What a processor or a GPU of one maker can do is published; of a generic one nothing is known.
+TEST_F(TargetTest, ShippedProfilesTellPublishedRates) {
+  for (const std::string& name : registry.names()) {
+    if (name == "cpu:native") continue;
+    TargetProfile profile = parse(name);
+    const bool known = name.rfind("cpu:", 0) == 0 || name.rfind("cuda:", 0) == 0 ||
+                       name == "vulkan:amd" || name == "vulkan:nvidia" || name == "vulkan:intel";
+    ASSERT_EQ(profile.published.has_value(), known) << name;
+    EXPECT_FALSE(profile.measured) << name;
+    if (!known) continue;
+    const DeviceRates& rates = *profile.published;
+    EXPECT_FALSE(rates.device.empty()) << name;
+    EXPECT_TRUE(rates.readGBps > 100 && rates.readGBps < 10000) << name;
+    EXPECT_TRUE(rates.f32Gflops > 1000 && rates.f32Gflops <= rates.bf16Gflops) << name;
+    EXPECT_LE(rates.bf16Gflops, rates.int8Gops) << name;
+  }
+  EXPECT_FALSE(parse("cpu:x86-64-v3").toJson() == parse("cpu:x86-64-v4").toJson());
 }
 
 TEST_F(TargetTest, GpuJsonErrorsNameTheField) {
@@ -190,6 +210,9 @@ TEST_F(TargetTest, JsonErrorsNameFileAndField) {
   EXPECT_THAT(jsonError(R"({"name": "cpu:x", "driver": "cpu", "features": [],
                             "measured": {"read_gbps": -1}})"),
               HasSubstr("p.json: measured: read_gbps"));
+  EXPECT_THAT(jsonError(R"({"name": "cpu:x", "driver": "cpu", "features": [],
+                            "published": {"device": 1}})"),
+              HasSubstr("p.json: published: device"));
 }
 
 TEST_F(TargetTest, FilesOfAnotherBackendAreRefused) {
