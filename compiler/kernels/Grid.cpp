@@ -16,9 +16,23 @@ int64_t number(mlir::DictionaryAttr config, llvm::StringRef name, int64_t otherw
   return attr ? attr.getInt() : otherwise;
 }
 
+bool flag(mlir::DictionaryAttr config, llvm::StringRef name) {
+  auto attr = config.getAs<mlir::BoolAttr>(name);
+  return attr && attr.getValue();
+}
+
 llvm::StringRef word(mlir::DictionaryAttr config, llvm::StringRef name) {
   auto attr = config.getAs<mlir::StringAttr>(name);
   return attr ? attr.getValue() : llvm::StringRef();
+}
+
+simt::ProjectionShape projectionShape(const GpuProfile& gpu, mlir::DictionaryAttr config) {
+  auto given = [&](llvm::StringRef name) {
+    llvm::StringRef form = word(config, name);
+    return !form.empty() && form != "none";
+  };
+  return simt::ProjectionShape::of(gpu, word(config, "form"),
+                                   given("out_act") || given("head_act"));
 }
 
 std::optional<Enc> encodingOf(llvm::StringRef name) {
@@ -45,7 +59,8 @@ class GridOf {
       std::optional<Extents> own = onGpu();
       if (own) return *own;
     }
-    if (family == "route_plan") return {{{one()}, {one()}, {one()}}};
+    if (family == "route_plan" || (family == "route" && flag(config, "plan")))
+      return {{{one()}, {one()}, {one()}}};
     if (family == "norm") return over({rows}, {of("rows_per_token")});
     if (family == "encode") return over({rows}, {of("groups")});
     if (family == "attention_combine") return over({rows}, {of("heads")});
@@ -76,8 +91,9 @@ class GridOf {
     int64_t tiles = ceilDiv(value("rows"), kTileRows);
     Extent panels = {constant(ceilDiv(tiles, value("panel_tiles")))};
     if (family == "experts") return over(panels, {of("experts"), rows * value("top_k")});
+    if (!word(config, "norm").empty()) return over(panels, {rows});
     if (!profile.gpu) return over(panels, {of("batch")});
-    int64_t tokens = simt::ProjectionShape::of(*profile.gpu, word(config, "form")).tokens;
+    int64_t tokens = projectionShape(*profile.gpu, config).tokens;
     return over(panels, {of("batch")}, {rows.ceilDiv(tokens)});
   }
 
@@ -114,8 +130,26 @@ class GridOf {
 
 }  // namespace
 
+bool fuses(const TargetProfile& profile, Fusion fusion, bool manyTokens) {
+  if (!profile.gpu) return false;
+  switch (fusion) {
+    case Fusion::kRecordsOut:
+    case Fusion::kHeadRecords:
+    case Fusion::kCombineNorm:
+    case Fusion::kAppendNorm:
+      return true;
+    // These do something once for a token that many tokens would share, or one token at a time.
+    case Fusion::kNormLinear:
+    case Fusion::kRoutePlan:
+    case Fusion::kRotateQuery:
+    case Fusion::kMergeSplits:
+      return !manyTokens;
+  }
+  return false;
+}
+
 int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr config) {
-  if (profile.gpu) return simt::ProjectionShape::of(*profile.gpu, word(config, "form")).tiles;
+  if (profile.gpu) return projectionShape(*profile.gpu, config).tiles;
   int64_t rows = number(config, "rows", 0), cols = number(config, "cols", 0);
   std::optional<Enc> enc = encodingOf(word(config, "enc"));
   if (rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent || !enc) return 1;

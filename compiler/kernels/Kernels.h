@@ -36,6 +36,21 @@ mlir::FailureOr<KernelInterface> emitKernel(mlir::ModuleOp into, llvm::StringRef
                                             llvm::StringRef family, mlir::DictionaryAttr config,
                                             const TargetProfile& profile);
 
+/// Work that a kernel can take over from its neighbours (docs/spec/kernels.md).
+enum class Fusion {
+  kRecordsOut,   // linear, experts: out_act
+  kHeadRecords,  // linear: head_act
+  kCombineNorm,  // combine: norm
+  kNormLinear,   // linear: norm
+  kRoutePlan,    // route: plan
+  kRotateQuery,  // latent_attention: rotate
+  kAppendNorm,   // latent_append: q_norm
+  kMergeSplits,  // linear: splits
+};
+
+/// Whether the kernels for `profile` have it in entry points of many tokens, or of few.
+bool fuses(const TargetProfile& profile, Fusion fusion, bool manyTokens);
+
 /// The config entry `panel_tiles` of `linear` and `experts`: tiles of 16 rows that one workgroup
 /// computes, so that it reads some tens of KB of weights and there are enough workgroups to share.
 /// Needs the entries rows, cols, enc and (for swiglu's second weight) epilogue; answers 1 without

@@ -64,11 +64,19 @@ LogicalResult emitLatentAppend(SimtBuilder& k) {
   int64_t inLd = cfg.in("in_ld", 0, kMaxOffset), inOffset = cfg.in("in_offset", 0, kMaxOffset);
   bool interleaved = cfg.b("interleaved");
   CacheRows cache = CacheRows::read(cfg, rank + dim);
+  // A query that lies in the same row can be normalised as well.
+  bool withQuery = cfg.has("q_norm") && cfg.s("q_norm") != "none";
+  int64_t qn = withQuery ? cfg.in("q_n", 1, kMaxWidth) : 1;
+  int64_t qOffset = withQuery ? cfg.in("q_offset", 0, kMaxOffset) : 0;
+  double qEps = withQuery ? cfg.f("q_eps") : 0;
+  NormedRow query(k, "q_norm", "q_stride", qn);
   if (cfg.failed()) return failure();
-  Buf x = k.f32View(k.binding()), gamma = k.f32View(k.binding());
+  Buf x = k.f32View(k.binding()), gamma = k.f32View(k.binding()), qGamma;
+  if (query) qGamma = k.f32View(k.binding());
   Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
   Buf pageTable = k.i32View(k.binding()), table = k.f32View(k.binding());
   Buf rows = k.i32View(k.binding());
+  if (query) query.bind();
   Val pages = k.push();
 
   Val t = k.x();
@@ -84,6 +92,9 @@ LogicalResult emitLatentAppend(SimtBuilder& k) {
   cache.write(
       k, rows, row, dim, [&](Val i) { return i + rank; },
       [&](Val i) { return rope.element(x, from + rank, i); });
+  if (!query) return success();
+  Val qFrom = t * inLd + qOffset, qScale = inverseRms(k, x, qFrom, qn, qEps);
+  query.write(t, [&](Val i) { return k.load(x, qFrom + i) * qScale * k.load(qGamma, i); });
   return success();
 }
 

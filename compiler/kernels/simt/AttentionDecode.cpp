@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // attention and latent_attention on GPUs: one token's heads over a split of its context.
-#include <limits>
-
 #include "compiler/kernels/simt/AttentionBlock.h"
 #include "compiler/kernels/simt/Emitters.h"
-#include "compiler/kernels/simt/Record.h"
+#include "compiler/kernels/simt/Rope.h"
 #include "compiler/kernels/simt/Shape.h"
 
 using namespace mlir;
@@ -49,6 +47,43 @@ struct Decode {
   }
 };
 
+/// With the config entry `rotate`: queries are rotated as they are read, else they are already.
+class Rotation {
+ public:
+  /// `width`: elements of a query, or the rotated ones of it; with readsDim the entry `dim` says
+  /// how many are rotated, the first.
+  Rotation(SimtBuilder& k, int64_t width, bool readsDim) : k_(k) {
+    Config& cfg = k.cfg();
+    if (!cfg.b("rotate", false)) return;
+    int64_t dim = readsDim ? cfg.in("dim", 2, width, 2) : width;
+    bool interleaved = cfg.b("interleaved");
+    rope_.emplace(k, dim, interleaved, cfg.f("mscale"));
+    plain_ = width - dim;
+    dim_ = dim;
+  }
+  /// The table is the next binding.
+  void bind() {
+    if (rope_) table_ = k_.f32View(k_.binding());
+  }
+  void begin(Buf positions) {
+    if (rope_) rope_->setPosition(table_, toIndex(k_.load(positions, k_.y())));
+  }
+  /// Element i of the query that begins at q[from].
+  Val element(Buf q, Val from, Val i) {
+    if (!rope_) return k_.load(q, from + i);
+    if (!plain_) return rope_->element(q, from, i);
+    return k_.ifElse(
+        i < dim_, [&] { return Vals{rope_->element(q, from, i)}; },
+        [&] { return Vals{k_.load(q, from + i)}; })[0];
+  }
+
+ private:
+  SimtBuilder& k_;
+  std::optional<Rope> rope_;
+  int64_t dim_ = 0, plain_ = 0;
+  Buf table_;
+};
+
 }  // namespace
 
 LogicalResult emitAttention(SimtBuilder& k) {
@@ -58,6 +93,7 @@ LogicalResult emitAttention(SimtBuilder& k) {
   double scale = cfg.f("scale");
   int64_t qLd = cfg.in("q_ld", 0, kMaxOffset), splits = cfg.in("splits", 1, 4096);
   int64_t window = cfg.in("window", 0, kMaxOffset);
+  Rotation rotation(k, headDim, /*readsDim=*/true);
   CacheRows cache = CacheRows::read(cfg, 2 * kvHeads * headDim);
   if (cfg.failed()) return failure();
   if (!cfg.require(heads % kvHeads == 0,
@@ -69,17 +105,19 @@ LogicalResult emitAttention(SimtBuilder& k) {
 
   Buf q = k.f32View(k.binding()), positions = k.i32View(k.binding());
   Buf sequence = k.i32View(k.binding()), pageTable = k.i32View(k.binding());
+  rotation.bind();
   SimtBuilder::Binding rows = k.binding();
   Buf partial = k.f32View(k.binding());
   Val pages = k.push();
   AttentionBlock block(k, cache, rows, {queries, headDim, headDim, window});
 
+  rotation.begin(positions);
   Val kvHead = k.z() / blocks, inGroup = k.z() % blocks * queries;
   Val head = kvHead * group + inGroup, count = min(k.idx(group) - inGroup, k.idx(queries));
   k.forLanes(queries * headDim, [&](Val i) {
     Val row = min(i / headDim, count - 1);
-    Val v = k.load(q, k.y() * qLd + (head + row) * headDim + i % headDim);
-    k.store(v * scale, block.query(), i);
+    Val from = k.y() * qLd + (head + row) * headDim;
+    k.store(rotation.element(q, from, i % headDim) * scale, block.query(), i);
   });
   int64_t per = cache.perWord();
   Decode decode{k,       cache,     block,    splits,    heads,   headDim, window,
@@ -96,6 +134,7 @@ LogicalResult emitLatentAttention(SimtBuilder& k) {
   double scale = cfg.f("scale");
   int64_t qLd = cfg.in("q_ld", 0, kMaxOffset), qHeadLd = cfg.in("q_head_ld", 0, kMaxOffset);
   int64_t qOffset = cfg.in("q_offset", 0, kMaxOffset);
+  Rotation rotation(k, dim, /*readsDim=*/false);
   CacheRows cache = CacheRows::read(cfg, rank + dim);
   if (cfg.failed()) return failure();
   int64_t width = rank + dim;
@@ -104,6 +143,7 @@ LogicalResult emitLatentAttention(SimtBuilder& k) {
   Buf latent = k.f32View(k.binding()), q = k.f32View(k.binding());
   Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
   Buf pageTable = k.i32View(k.binding());
+  rotation.bind();
   SimtBuilder::Binding rows = k.binding();
   Buf partial = k.f32View(k.binding());
   Val pages = k.push();
@@ -117,55 +157,12 @@ LogicalResult emitLatentAttention(SimtBuilder& k) {
     });
   };
   fill(rank, 0, [&](Val h, Val i) { return k.load(latent, (k.y() * heads + h) * rank + i); });
-  fill(dim, rank, [&](Val h, Val i) { return k.load(q, k.y() * qLd + h * qHeadLd + i + qOffset); });
+  rotation.begin(positions);
+  fill(dim, rank,
+       [&](Val h, Val i) { return rotation.element(q, k.y() * qLd + h * qHeadLd + qOffset, i); });
   Decode decode{k,       cache,     block,    splits,    heads,   rank, 0,
                 queries, positions, sequence, pageTable, partial, pages};
   decode.run(head, count, k.idx(0), k.idx(0), 0);
-  return success();
-}
-
-// out[t, h, :] = sum_s exp(m_s - m) u_s / sum_s exp(m_s - m) l_s; zeros if no split saw a row.
-LogicalResult emitAttentionCombine(SimtBuilder& k) {
-  Config& cfg = k.cfg();
-  int64_t heads = cfg.in("heads", 1, 1 << 16);
-  int64_t width = cfg.in("width", 16, kMaxWidth, 16);
-  int64_t splits = cfg.in("splits", 1, 4096);
-  int outAct = cfg.has("out_act") ? cfg.oneOf("out_act", {"none", "bf16", "i8"}) : 0;
-  int64_t outLd = outAct ? 0 : cfg.in("out_ld", heads * width, kMaxOffset);
-  auto form = outAct == 1 ? RecordForm::kBf16 : RecordForm::kI8;
-  int64_t actStride = outAct ? cfg.in("act_stride", 64, kMaxOffset, 64) : 0;
-  int64_t headStride =
-      outAct ? cfg.in("act_batch_stride", recordBytes(form, width), kMaxOffset, 64) : 0;
-  if (cfg.failed()) return failure();
-  Buf partial = k.f32View(k.binding());
-  SimtBuilder::Binding output = k.binding();
-  Buf out = outAct ? k.i32View(output) : k.f32View(output);
-  int64_t record = width + 16;
-  Val t = k.x(), h = k.y();
-  auto at = [&](Val s) { return ((t * splits + s) * heads + h) * record; };
-  Val first = k.idx(0), last = k.idx(splits);
-  Buf factor = k.shared(k.f32(), splits);
-  Val never = k.constant(k.f32(), -std::numeric_limits<double>::infinity());
-  Val top = k.forLoop(first, last, 1, {never}, [&](Val s, ArrayRef<Val> in) {
-    return Vals{max(k.load(partial, at(s) + width), in[0])};
-  })[0];
-  k.forLanes(splits, [&](Val s) { k.store(exp(k.load(partial, at(s) + width) - top), factor, s); });
-  k.barrier();
-  Val sum = k.forLoop(first, last, 1, {number(top, 0)}, [&](Val s, ArrayRef<Val> in) {
-    return Vals{fma(k.load(factor, s), k.load(partial, at(s) + (width + 1)), in[0])};
-  })[0];
-  Val some = sum > 0.0;
-  Val inverse = select(some, number(sum, 1) / select(some, sum, number(sum, 1)), number(sum, 0));
-  auto value = [&](Val i) {
-    Val u = k.forLoop(first, last, 1, {number(top, 0)}, [&](Val s, ArrayRef<Val> in) {
-      return Vals{fma(k.load(partial, at(s) + i), k.load(factor, s), in[0])};
-    })[0];
-    return u * inverse;
-  };
-  if (outAct)
-    writeRecord(k, form, out, t * (actStride / 4) + h * (headStride / 4), width, value);
-  else
-    k.forLanes(width, [&](Val i) { k.store(value(i), out, t * outLd + h * width + i); });
   return success();
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // add, swiglu and combine on GPUs: a workgroup per row, a lane per column.
 #include "compiler/kernels/simt/Emitters.h"
+#include "compiler/kernels/simt/Norm.h"
 
 using namespace mlir;
 
@@ -33,17 +34,22 @@ LogicalResult emitSwiglu(SimtBuilder& k) {
   return success();
 }
 
-// out[t] = residual[t] + sum_j weight[t, j] y[t top_k + j] (+ shared[t])
+// out[t] = residual[t] + sum_j weight[t, j] y[t top_k + j] (+ shared[t]), and its norm beside it.
 LogicalResult emitCombine(SimtBuilder& k) {
   int64_t n = k.cfg().in("n", 1, kMaxWidth);
   int64_t ld = k.cfg().in("ld", n, kMaxWidth);
   int64_t topK = k.cfg().in("top_k", 1, 256);
   bool withShared = k.cfg().b("shared");
+  NormedRow normed(k, "norm", "norm_stride", n);
+  double eps = normed ? k.cfg().f("eps") : 0;
   if (k.cfg().failed()) return failure();
   Buf y = k.f32View(k.binding()), weight = k.f32View(k.binding());
   Buf residual = k.f32View(k.binding()), shared;
   if (withShared) shared = k.f32View(k.binding());
+  Buf gamma;
+  if (normed) gamma = k.f32View(k.binding());
   Buf out = k.f32View(k.binding());
+  if (normed) normed.bind();
   Val t = k.x();
   k.forLanes(n, [&](Val i) {
     Val sum = k.forLoop(k.idx(0), k.idx(topK), 1, {k.load(residual, t * ld + i)},
@@ -54,6 +60,10 @@ LogicalResult emitCombine(SimtBuilder& k) {
     if (withShared) sum = sum + k.load(shared, t * ld + i);
     k.store(sum, out, t * ld + i);
   });
+  if (!normed) return success();
+  // A lane reads back what it wrote itself.
+  Val scale = inverseRms(k, out, t * ld, n, eps);
+  normed.write(t, [&](Val i) { return k.load(out, t * ld + i) * scale * k.load(gamma, i); });
   return success();
 }
 

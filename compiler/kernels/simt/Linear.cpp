@@ -1,44 +1,139 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // linear and experts on GPUs: what their workgroups make of the grid.
 #include "compiler/kernels/simt/Emitters.h"
+#include "compiler/kernels/simt/Norm.h"
 #include "compiler/kernels/simt/Projection.h"
+#include "compiler/kernels/simt/SplitMerge.h"
 
 using namespace mlir;
 
 namespace fathom::kernels::simt {
 
-LogicalResult emitLinear(SimtBuilder& k) {
-  Config& cfg = k.cfg();
-  Projection p(k, {"store", "residual", "swiglu"});
-  bool bias = cfg.b("bias", false);
-  int64_t batch = cfg.in("batch", 1, kMaxExtent, 1, 1);
-  int64_t actBatchStride =
-      cfg.in("act_batch_stride", 0, kMaxOffset, 4, batch > 1 ? std::nullopt : std::optional(0l));
-  if (cfg.failed()) return failure();
-  cfg.require(!(bias && p.swiglu()), "config entry 'bias' must be false with epilogue = 'swiglu'");
-  if (batch > 1) {
-    cfg.require(p.rows() % kTileRows == 0,
-                "config entry 'rows' must be a multiple of 16 with batch > 1");
-    cfg.require(batch * p.rows() <= p.outLd(),
-                "config entry 'out_ld' must be at least batch x rows");
-    p.usesOffset(actBatchStride);
-  }
-  if (cfg.failed()) return failure();
+namespace {
 
-  p.act = k.binding();
-  p.weight = k.binding();
-  if (p.swiglu()) p.weight2 = k.binding();
-  if (bias) p.bias = k.binding();
-  if (cfg.s("epilogue") == "residual") p.residual = k.binding();
-  p.out = k.binding();
-  Val tokens = k.push();
-  int64_t matrixWords = WeightLayout(readEnc(cfg), p.rows(), cfg.i("cols")).matrixBytes / 4;
-  Val actFrom = k.y() * (actBatchStride / 4), outFrom = k.y() * p.rows();
-  p.emit(k.x(), k.y() * matrixWords, k.z() * p.shape().tokens, tokens, [&](Val t) {
-    return Projection::Row{actFrom + t * (p.actStride() / 4), outFrom + t * p.outLd()};
-  });
-  return success();
-}
+/// `linear`: batches of matrices, and what its activations may be made of on the way.
+class LinearKernel {
+ public:
+  explicit LinearKernel(SimtBuilder& k)
+      : k_(k),
+        batch_(k.cfg().in("batch", 1, kMaxExtent, 1, 1)),
+        p_(k, {"store", "residual", "swiglu"}, batch_),
+        normed_(k, "norm", "norm_stride", p_.cols()) {}
+
+  LogicalResult emit() {
+    read();
+    if (k_.cfg().failed()) return failure();
+    check();
+    if (k_.cfg().failed()) return failure();
+    bind();
+    if (normed_) normalise();
+    if (splits_) merge();
+    int64_t matrixWords = WeightLayout(readEnc(k_.cfg()), p_.rows(), p_.cols()).matrixBytes / 4;
+    Val actFrom = splits_ ? k_.idx(0) : matrix() * (actBatchStride_ / 4);
+    Val outFrom = p_.makesRecords() ? k_.idx(0) : matrix() * p_.rows();
+    Val group = matrix() * (p_.rows() / kGroup);
+    p_.emit(k_.x(), matrix() * matrixWords, token(), tokens_, [&](Val t) {
+      Val act = splits_ ? actFrom : actFrom + t * (p_.actStride() / 4);
+      return Projection::Row{act, outFrom + t * p_.outStep(), group};
+    });
+    return success();
+  }
+
+ private:
+  void read() {
+    Config& cfg = k_.cfg();
+    if (cfg.failed()) return;
+    bias_ = cfg.b("bias", false);
+    actBatchStride_ =
+        cfg.in("act_batch_stride", 0, kMaxOffset, 4, batch_ > 1 ? std::nullopt : std::optional(0l));
+    p_.readHeads();
+    splits_ = cfg.in("splits", 0, 4096, 1, 0);
+    eps_ = normed_ ? cfg.f("eps") : 0;
+  }
+
+  void check() {
+    Config& cfg = k_.cfg();
+    cfg.require(!(bias_ && p_.swiglu()),
+                "config entry 'bias' must be false with epilogue = 'swiglu'");
+    if (batch_ > 1) {
+      cfg.require(p_.rows() % kTileRows == 0,
+                  "config entry 'rows' must be a multiple of 16 with batch > 1");
+      cfg.require(p_.makesRecords() || batch_ * p_.rows() <= p_.outStep(),
+                  "config entry 'out_ld' must be at least batch x rows");
+      cfg.require(!p_.makesHeads(), "config entry 'head_act' must be 'none' with batch > 1");
+      p_.input.usesOffset(actBatchStride_);
+    }
+    bool few = p_.shape().tokens == 1;
+    cfg.require(
+        !normed_ || (few && batch_ == 1 && p_.actForm() == Act::f32 && !splits_ &&
+                     cfg.s("epilogue") == "store"),
+        "config entry 'norm' must be 'none' unless act = 'f32', epilogue = 'store', batch = "
+        "1, splits = 0 and form = 'few'");
+    cfg.require(
+        !splits_ || (few && p_.actOffset() == 0 && p_.cols() % 16 == 0),
+        "config entry 'splits' must be 0 unless cols is a multiple of 16, act_offset = 0 and "
+        "form = 'few'");
+  }
+
+  void bind() {
+    p_.input.binding = k_.binding();
+    p_.weight = k_.binding();
+    if (p_.swiglu()) p_.weight2 = k_.binding();
+    if (normed_) gamma_ = k_.binding();
+    if (bias_) p_.bias = k_.binding();
+    if (k_.cfg().s("epilogue") == "residual") p_.residual = k_.binding();
+    p_.out = k_.binding();
+    if (p_.makesHeads()) p_.headRecords = k_.binding();
+    if (normed_) normed_.bind();
+    tokens_ = k_.push();
+  }
+
+  // Of the workgroup: its matrix, and its first token.
+  Val matrix() { return normed_ ? k_.idx(0) : k_.y(); }
+  Val token() { return normed_ ? k_.y() : k_.z() * p_.shape().tokens; }
+
+  // Rows are normalised as they are read; the first panel's workgroup gives them out.
+  void normalise() {
+    Buf x = k_.f32View(p_.input.binding), gamma = k_.f32View(gamma_);
+    Val t = token(), from = t * (p_.actStride() / 4) + p_.actOffset() / 4;
+    Val scale = inverseRms(k_, x, from, p_.cols(), eps_);
+    k_.ifThen(k_.x() == 0, [&] {
+      normed_.write(t, [&](Val i) { return k_.load(x, from + i) * scale * k_.load(gamma, i); });
+    });
+    p_.input.normalise(gamma_, scale);
+  }
+
+  // The head's activations: the splits of attention, merged in workgroup memory.
+  void merge() {
+    SplitMerge merge(k_, k_.f32View(p_.input.binding), splits_, batch_, p_.cols());
+    merge.begin(token(), matrix());
+    auto element = [&](Val i) { return merge.element(i); };
+    Buf own;
+    if (p_.actForm() == Act::f32) {
+      own = k_.shared(k_.f32(), p_.cols());
+      k_.forLanes(p_.cols(), [&](Val i) { k_.store(element(i), own, i); });
+    } else {
+      auto form = p_.actForm() == Act::bf16 ? RecordForm::kBf16 : RecordForm::kI8;
+      own = k_.shared(k_.i32(), recordBytes(form, p_.cols()) / 4);
+      writeRecord(k_, form, own, k_.idx(0), p_.cols(), element);
+    }
+    k_.barrier();
+    p_.input.useShared(own);
+  }
+
+  SimtBuilder& k_;
+  int64_t batch_, actBatchStride_ = 0, splits_ = 0;
+  bool bias_ = false;
+  double eps_ = 0;
+  Projection p_;
+  NormedRow normed_;
+  SimtBuilder::Binding gamma_;
+  Val tokens_;
+};
+
+}  // namespace
+
+LogicalResult emitLinear(SimtBuilder& k) { return LinearKernel(k).emit(); }
 
 LogicalResult emitExperts(SimtBuilder& k) {
   Config& cfg = k.cfg();
@@ -47,7 +142,7 @@ LogicalResult emitExperts(SimtBuilder& k) {
   int64_t topK = cfg.in("top_k", 1, kMaxExtent);
   bool gather = cfg.b("gather");
   if (cfg.failed()) return failure();
-  p.act = k.binding();
+  p.input.binding = k.binding();
   p.weight = k.binding();
   if (p.swiglu()) p.weight2 = k.binding();
   Buf plan = k.i32View(k.binding());
@@ -64,7 +159,7 @@ LogicalResult emitExperts(SimtBuilder& k) {
       p.emit(k.x(), matrix, first, end, [&](Val row) {
         Val pair = planned(row + (2 * experts + 2));
         Val from = gather ? pair / topK : row, to = gather ? row : pair;
-        return Projection::Row{from * (p.actStride() / 4), to * p.outLd()};
+        return Projection::Row{from * (p.actStride() / 4), to * p.outStep(), k.idx(0)};
       });
     });
   });

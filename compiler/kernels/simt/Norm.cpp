@@ -18,6 +18,22 @@ Val inverseRms(SimtBuilder& k, Buf x, Val from, int64_t n, double eps) {
   return number(mean, 1) / sqrt(mean + eps);
 }
 
+NormedRow::NormedRow(SimtBuilder& k, StringRef name, StringRef stride, int64_t n) : k_(k), n_(n) {
+  Config& cfg = k.cfg();
+  int which = cfg.has(name) ? cfg.oneOf(name, {"none", "f32", "bf16", "i8"}) : 0;
+  wanted_ = which > 0;
+  if (!wanted_) return;
+  if (which > 1) form_ = which == 2 ? RecordForm::kBf16 : RecordForm::kI8;
+  stride_ = form_ ? cfg.in(stride, recordBytes(*form_, n), kMaxOffset, 64)
+                  : cfg.in(stride, 4 * n, kMaxOffset, 4);
+}
+
+void NormedRow::write(Val row, function_ref<Val(Val)> element) {
+  Val at = row * (stride_ / 4);
+  if (form_) return writeRecord(k_, *form_, k_.i32View(out_), at, n_, element);
+  k_.forLanes(n_, [&](Val i) { k_.store(element(i), k_.f32View(out_), at + i); });
+}
+
 LogicalResult emitNorm(SimtBuilder& k) {
   Config& cfg = k.cfg();
   int64_t n = cfg.in("n", 1, kMaxWidth);
@@ -52,12 +68,10 @@ LogicalResult emitNorm(SimtBuilder& k) {
   }
   Val scale = inverseRms(k, x, from, n, eps);
   auto element = [&](Val i) { return k.load(x, from + i) * scale * k.load(gamma, i); };
-  // The record reads x itself: before out, which may be x, replaces it.
+  // The record reads x itself: before out, which may be x, replaces it. A lane reads what it
+  // writes.
   if (outAct) writeRecord(k, form, act, row * (actStride / 4), n, element);
-  if (outF32) {
-    if (outAct) k.barrier();
-    k.forLanes(n, [&](Val i) { k.store(element(i), out, to + i); });
-  }
+  if (outF32) k.forLanes(n, [&](Val i) { k.store(element(i), out, to + i); });
   return success();
 }
 

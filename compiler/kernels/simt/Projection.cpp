@@ -6,7 +6,7 @@ using namespace mlir;
 
 namespace fathom::kernels::simt {
 
-Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues) : k_(k) {
+Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues, int64_t batch) : k_(k) {
   Config& cfg = k.cfg();
   rows_ = cfg.in("rows", 1, kMaxExtent);
   cols_ = cfg.in("cols", 1, kMaxExtent);
@@ -14,7 +14,12 @@ Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues) : k_(k) {
   actForm_ = readAct(cfg);
   actStride_ = cfg.in("act_stride", 4, kMaxOffset, 4);
   actOffset_ = cfg.in("act_offset", 0, GpuProfile::kBindingAlignment, 4, 0);
-  outLd_ = cfg.in("out_ld", roundUp(rows_, kTileRows), kMaxOffset, 4);
+  outForm_ = recordForm(cfg, "out_act");
+  outWidth_ = batch * rows_;
+  if (outForm_)
+    outStride_ = cfg.in("out_stride", recordBytes(*outForm_, outWidth_), kMaxOffset, 64);
+  else
+    outLd_ = cfg.in("out_ld", roundUp(rows_, kTileRows), kMaxOffset, 4);
   panelTiles_ = cfg.in("panel_tiles", 1, kMaxExtent);
   swiglu_ = epilogues[cfg.oneOf("epilogue", epilogues)] == "swiglu";
   StringRef form = cfg.s("form", "few");
@@ -27,13 +32,21 @@ Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues) : k_(k) {
               "config entry 'act' must be 'f32', 'bf16' with enc = 'bf16', or 'i8' with enc = "
               "'q8' or 'q4', found '" +
                   cfg.s("act") + "' with enc = '" + cfg.s("enc") + "'");
-  shape_ = ProjectionShape::of(k.gpu(), form);
-  if (shape_.tokens > 1) k.keepSumsInRegisters();
+  cfg.require(!outForm_ || (rows_ % kGroup == 0 && outWidth_ % kSuperblock == 0),
+              "config entry 'rows' must be a multiple of 32, and batch x rows one of 64, with "
+              "'out_act', found " +
+                  Twine(rows_));
+  cfg.require(!outForm_ || cfg.s("epilogue") != "residual",
+              "config entry 'epilogue' must not be 'residual' with 'out_act'");
+  bool heads = cfg.has("head_act") && cfg.s("head_act") != "none";
+  shape_ = ProjectionShape::of(k.gpu(), form, outForm_ || heads);
+  if (shape_.tokens > 1 || shape_.together > 1 || swiglu_) k.keepSumsInRegisters();
   cfg.require(panelTiles_ == shape_.tiles, "config entry 'panel_tiles' must be " +
                                                Twine(shape_.tiles) + ", found " +
                                                Twine(panelTiles_));
-  usesOffset(actStride_);
-  usesOffset(actOffset_);
+  input = ProjectionInput(k, actForm_, cols_);
+  input.usesOffset(actStride_);
+  input.usesOffset(actOffset_);
 }
 
 void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Row(Val)> at) {
@@ -41,6 +54,8 @@ void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Ro
     weights_.push_back(Weights(k_, weight, enc_, rows_, cols_));
     if (swiglu_) weights_.push_back(Weights(k_, weight2, enc_, rows_, cols_));
   }
+  if (staged() && !stage_.mem)
+    stage_ = k_.shared(k_.f32(), shape_.tokens * shape_.tiles * kTileRows);
   places_.clear();
   for (int64_t t = 0; t < shape_.tokens; ++t) {
     places_.push_back(at(t ? min(first + t, end - 1) : first));
@@ -48,28 +63,38 @@ void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Ro
   }
   int64_t allTiles = weights_[0].layout().tiles, lanesOfQuads = 4 / shape_.quads;
   Val rest = k_.lane() / lanesOfQuads;
-  Vals quads;
+  Vals quads, tilesAt;
   for (int64_t q = 0; q < shape_.quads; ++q)
     quads.push_back(shape_.quads == 1 ? k_.lane() % 4 : k_.idx(q));
-  Val tile = panel * shape_.tiles + rest / shape_.slices;
-  Val tileThere = tile < allTiles;
-  tile = min(tile, k_.idx(allTiles - 1));
-  Vals acc = sums(matrix + tile * weights_[0].tileWords(), quads, rest % shape_.slices);
-  if (shape_.slices == 1)
-    finish(acc, tile * kTileRows + quads[0] * 4, 4, first, end, tileThere);
+  Val tile = rest / shape_.slices * shape_.together;
+  for (int64_t e = 0; e < shape_.together; ++e) {
+    Val number = min(panel * shape_.tiles + tile + e, k_.idx(allTiles - 1));
+    tilesAt.push_back(matrix + number * weights_[0].tileWords());
+  }
+  // Two matrices are enough to read at once.
+  Vals acc;
+  if (swiglu_)
+    for (Val at : tilesAt) acc.append(sums({at}, quads, rest % shape_.slices));
   else
+    acc = sums(tilesAt, quads, rest % shape_.slices);
+  if (shape_.slices == 1) {
+    if (staged()) k_.barrier();
+    finish(acc, panel, tile * kTileRows + quads[0] * 4, 4, first, end);
+  } else {
     addAndFinish(acc, panel, first, end);
+  }
+  if (staged()) writeRecords(panel, first, end, at);
 }
 
-// acc[(quad * tokens + token) * weights + w]: four rows each.
-Vals Projection::sums(Val tileAt, ArrayRef<Val> quads, Val slice) {
-  size_t each = shape_.tokens * weights_.size();
-  Vals acc(each * quads.size(), k_.zero(4));
+// acc[((tile * quads + quad) * tokens + token) * weights + w]: four rows each.
+Vals Projection::sums(ArrayRef<Val> tilesAt, ArrayRef<Val> quads, Val slice) {
+  size_t each = shape_.tokens * weights_.size(), count = tilesAt.size() * quads.size();
+  Vals acc(each * count, k_.zero(4));
   auto allQuads = [&](Val u, int64_t columns, ArrayRef<Val> in) {
     Vals out;
-    for (size_t q = 0; q < quads.size(); ++q) {
-      Vals own(in.begin() + q * each, in.begin() + (q + 1) * each);
-      unit(u, columns, tileAt, quads[q], own);
+    for (size_t i = 0; i < count; ++i) {
+      Vals own(in.begin() + i * each, in.begin() + (i + 1) * each);
+      unit(u, columns, tilesAt[i / quads.size()], quads[i % quads.size()], own);
       out.append(own);
     }
     return out;
@@ -88,40 +113,40 @@ Vals Projection::sums(Val tileAt, ArrayRef<Val> quads, Val slice) {
 
 // Row `row` of a tile of the workgroup: the slices' parts, added in order.
 Vals Projection::addSlices(Val tile, Val row, size_t count) {
-  int64_t each = shape_.tiles * shape_.slices * kTileRows;
+  int64_t each = shape_.tiles * shape_.slices * kTileRows, part = each / shape_.together;
+  Val from = tile % shape_.together * part + tile / shape_.together * (shape_.slices * kTileRows);
   Vals zero(count, k_.constant(k_.f32(), 0));
   return k_.forLoop(k_.idx(0), k_.idx(shape_.slices), 1, zero, [&](Val s, ArrayRef<Val> in) {
     Vals out(in.begin(), in.end());
     for (size_t i = 0; i < count; ++i)
-      out[i] = out[i] + k_.load(slices_, (tile * shape_.slices + s) * kTileRows + row + each * i);
+      out[i] = out[i] + k_.load(slices_, from + s * kTileRows + row + each * i);
     return out;
   });
 }
 
 // The parts go through workgroup memory; then a lane has a row.
 void Projection::addAndFinish(const Vals& parts, Val panel, Val first, Val end) {
-  size_t count = parts.size() / shape_.quads;
-  int64_t each = shape_.tiles * shape_.slices * kTileRows;
+  size_t count = shape_.tokens * weights_.size();
+  int64_t each = shape_.tiles * shape_.slices * kTileRows, part = each / shape_.together;
   if (!slices_.mem) slices_ = k_.shared(k_.f32(), each * count);
   k_.barrier();
-  for (int64_t q = 0; q < shape_.quads; ++q)
-    for (size_t i = 0; i < count; ++i)
-      for (int64_t r = 0; r < 4; ++r)
-        k_.store(kernels::lane(parts[q * count + i], r), slices_,
-                 k_.lane() * (4 * shape_.quads) + (4 * q + r + each * i));
+  for (int64_t e = 0; e < shape_.together; ++e)
+    for (int64_t q = 0; q < shape_.quads; ++q)
+      for (size_t i = 0; i < count; ++i)
+        for (int64_t r = 0; r < 4; ++r)
+          k_.store(kernels::lane(parts[(e * shape_.quads + q) * count + i], r), slices_,
+                   k_.lane() * (4 * shape_.quads) + (4 * q + r + part * e + each * i));
   k_.barrier();
-  int64_t allTiles = weights_[0].layout().tiles;
   k_.forLanes(shape_.tiles * kTileRows, [&](Val i) {
-    Val tile = i / kTileRows, row = i % kTileRows;
-    Val number = panel * shape_.tiles + tile;
-    finish(addSlices(tile, row, count), number * kTileRows + row, 1, first, end, number < allTiles);
+    finish(addSlices(i / kTileRows, i % kTileRows, count), panel, i, 1, first, end);
   });
 }
 
-// `width` (1 or 4) rows from `column` on, of every token.
-void Projection::finish(const Vals& sums, Val column, int64_t width, Val first, Val end,
-                        Val tileThere) {
-  Type elem = width == 4 ? k_.vec(k_.f32(), 4) : k_.f32();
+// `width` (1 or 4) rows from row `inPanel` of the panel on, of every token.
+void Projection::finish(const Vals& sums, Val panel, Val inPanel, int64_t width, Val first,
+                        Val end) {
+  Val column = panel * (shape_.tiles * kTileRows) + inPanel;
+  Val tileThere = column < roundUp(rows_, kTileRows);
   Val addend;
   if (bias) {
     Vals each;
@@ -133,19 +158,27 @@ void Projection::finish(const Vals& sums, Val column, int64_t width, Val first, 
     }
     addend = width == 4 ? fromLanes(each) : each[0];
   }
-  Buf to = k_.view(out, elem), before;
-  if (residual) before = k_.view(residual, elem);
   size_t n = weights_.size();
   for (int64_t t = 0; t < shape_.tokens; ++t) {
     Val v = sums[t * n];
     if (swiglu_) v = silu(v) * sums[t * n + 1];
     if (bias) v = v + addend;
     Val there = shape_.tokens > 1 ? tileThere & (first + t < end) : tileThere;
-    k_.ifThen(there, [&] {
-      Val at = (places_[t].out + column) / width;
-      k_.store(residual ? v + k_.load(before, at) : v, to, at);
-    });
+    k_.ifThen(there, [&] { put(v, t, column, inPanel, width); });
   }
+}
+
+void Projection::put(Val v, int64_t token, Val column, Val inPanel, int64_t width) {
+  Type elem = width == 4 ? k_.vec(k_.f32(), 4) : k_.f32();
+  if (!makesRecords()) {
+    Val at = (places_[token].out + column) / width;
+    if (residual) v = v + k_.load(k_.view(residual, elem), at);
+    k_.store(v, k_.view(out, elem), at);
+  }
+  if (!staged()) return;
+  for (int64_t r = 0; r < width; ++r)
+    k_.store(width == 1 ? v : kernels::lane(v, r), stage_,
+             inPanel + (token * shape_.tiles * kTileRows + r));
 }
 
 }  // namespace fathom::kernels::simt

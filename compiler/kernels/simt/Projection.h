@@ -3,6 +3,8 @@
 #ifndef FATHOM_COMPILER_KERNELS_SIMT_PROJECTION_H_
 #define FATHOM_COMPILER_KERNELS_SIMT_PROJECTION_H_
 
+#include "compiler/kernels/simt/ProjectionInput.h"
+#include "compiler/kernels/simt/Record.h"
 #include "compiler/kernels/simt/Shape.h"
 #include "compiler/kernels/simt/Weights.h"
 
@@ -14,23 +16,32 @@ namespace fathom::kernels::simt {
 /// the form of the kernel alone, never on the number of tokens.
 class Projection {
  public:
-  /// Reads the config entries that both families have; `epilogues` are the allowed ones.
-  Projection(SimtBuilder& k, llvm::ArrayRef<llvm::StringRef> epilogues);
+  /// Reads the config entries that both families have; `epilogues` are the allowed ones, `batch` is
+  /// how many matrices' outputs make a row.
+  Projection(SimtBuilder& k, llvm::ArrayRef<llvm::StringRef> epilogues, int64_t batch = 1);
+  /// Reads those of the records of heads, which go out behind the outputs.
+  void readHeads();
 
   const ProjectionShape& shape() const { return shape_; }
   int64_t rows() const { return rows_; }
-  int64_t outLd() const { return outLd_; }
+  int64_t cols() const { return cols_; }
+  /// From row to row of the outputs: float32 elements, or words of records.
+  int64_t outStep() const { return outForm_ ? outStride_ / 4 : outLd_; }
+  bool makesRecords() const { return outForm_.has_value(); }
+  bool makesHeads() const { return heads_.form.has_value(); }
+  Act actForm() const { return actForm_; }
   int64_t actStride() const { return actStride_; }  // bytes
   bool swiglu() const { return swiglu_; }
 
-  /// Bytes of every offset into the activations must be multiples of 4; tells of others in use.
-  void usesOffset(int64_t bytes) { aligned_ = aligned_ && bytes % 16 == 0; }
+  int64_t actOffset() const { return actOffset_; }
 
-  SimtBuilder::Binding act, weight, weight2, bias, residual, out;
+  ProjectionInput input;
+  SimtBuilder::Binding weight, weight2, bias, residual, out, headRecords;
 
-  /// Where a token's activations and outputs begin: words of act, elements of out.
+  /// Where a token's activations and outputs begin: words of act, elements of out. Outputs that
+  /// become records begin at their row's record, and at group `group` of it.
   struct Row {
-    Val act, out;
+    Val act, out, group;
   };
   /// The workgroup's panel of tiles for rows first .. first + tokens - 1, of which those at or
   /// beyond `end` are not there. `matrix` is the word at which the matrices begin. Uniform control
@@ -42,26 +53,34 @@ class Projection {
 
   int64_t unitColumns() const { return quantised() ? kGroup : 4; }
   bool quantised() const { return enc_ == Enc::q8 || enc_ == Enc::q4; }
-  Vals sums(Val tileAt, llvm::ArrayRef<Val> quads, Val slice);
+  bool staged() const { return makesRecords() || makesHeads(); }
+  Vals sums(llvm::ArrayRef<Val> tilesAt, llvm::ArrayRef<Val> quads, Val slice);
   void unit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void integerUnit(Val u, Val tileAt, Val quad, Vals& acc);
-  Vals activations(size_t token, Val first, int64_t columns);
-  Vals activationWords(Val at);
   Vals addSlices(Val tile, Val row, size_t count);
   void addAndFinish(const Vals& parts, Val panel, Val first, Val end);
-  void finish(const Vals& sums, Val column, int64_t width, Val first, Val end, Val tileThere);
+  void finish(const Vals& sums, Val panel, Val inPanel, int64_t width, Val first, Val end);
+  void put(Val v, int64_t token, Val column, Val inPanel, int64_t width);
+  void writeRecords(Val panel, Val first, Val end, llvm::function_ref<Row(Val p)> at);
+  void writeHeadGroup(Val group, Val token, llvm::function_ref<Val(int64_t i)> element);
 
   SimtBuilder& k_;
-  int64_t rows_ = 0, cols_ = 0, actStride_ = 0, actOffset_ = 0, outLd_ = 0, panelTiles_ = 1;
+  int64_t rows_ = 0, cols_ = 0, actStride_ = 0, actOffset_ = 0, panelTiles_ = 1;
+  int64_t outLd_ = 0, outStride_ = 0, outWidth_ = 0;  // elements, bytes; elements of a record
   Enc enc_ = Enc::f32;
   Act actForm_ = Act::f32;
-  bool swiglu_ = false, aligned_ = true;
+  bool swiglu_ = false;
+  std::optional<RecordForm> outForm_;
+  struct {
+    std::optional<RecordForm> form;
+    int64_t heads = 0, width = 0, cols = 0, stride = 0, batchStride = 0;
+  } heads_;
   ProjectionShape shape_{};
   llvm::SmallVector<Weights, 2> weights_;
   llvm::SmallVector<Row, 16> places_;
-  Buf slices_;
+  Buf slices_, stage_;
 };
 
 }  // namespace fathom::kernels::simt

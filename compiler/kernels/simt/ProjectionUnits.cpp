@@ -15,29 +15,6 @@ void Projection::unit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc) {
     plainUnit(u, columns, tileAt, quad, acc);
 }
 
-// Up to four activations of a token from column `first` on, which is a multiple of 4.
-Vals Projection::activations(size_t token, Val first, int64_t columns) {
-  Val row = places_[token].act;
-  Vals x;
-  if (actForm_ == Act::bf16) {
-    Buf words = k_.i32View(act);
-    for (int64_t c = 0; c < columns; c += 2) {
-      Val pair = k_.load(words, row + first / 2 + c / 2);
-      x.push_back(lowBf16(pair));
-      x.push_back(highBf16(pair));
-    }
-    x.resize(columns);
-    return x;
-  }
-  if (columns == 4 && aligned_) {
-    Val four = k_.load(k_.view(act, k_.vec(k_.f32(), 4)), (row + first) / 4);
-    for (int64_t c = 0; c < 4; ++c) x.push_back(kernels::lane(four, c));
-    return x;
-  }
-  for (int64_t c = 0; c < columns; ++c) x.push_back(k_.load(k_.f32View(act), row + first + c));
-  return x;
-}
-
 // f32 and bf16 weights: up to four columns.
 void Projection::plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc) {
   size_t n = weights_.size();
@@ -55,7 +32,7 @@ void Projection::plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& a
     }
   }
   for (int64_t t = 0; t < shape_.tokens; ++t) {
-    Vals x = activations(t, u * 4, columns);
+    Vals x = input.elements(places_[t].act, u * 4, columns);
     for (int64_t c = 0; c < columns; ++c)
       for (size_t i = 0; i < n; ++i) acc[t * n + i] = fma(w[i][c], splat(x[c], 4), acc[t * n + i]);
   }
@@ -84,7 +61,7 @@ void Projection::groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& a
         }
       }
       for (int64_t t = 0; t < shape_.tokens; ++t) {
-        Vals x = activations(t, u * kGroup + j * 4 + 16 * part, count);
+        Vals x = input.elements(places_[t].act, u * kGroup + j * 4 + 16 * part, count);
         for (int64_t c = 0; c < count; ++c)
           for (size_t i = 0; i < n; ++i)
             sum[t * n + i] = fma(w[i][c], splat(x[c], 4), sum[t * n + i]);
@@ -110,19 +87,11 @@ void Projection::groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& a
   }
 }
 
-// Four words of a record.
-Vals Projection::activationWords(Val at) {
-  Val four = k_.load(k_.view(act, k_.vec(k_.i32(), 4)), at / 4);
-  Vals words;
-  for (int64_t c = 0; c < 4; ++c) words.push_back(kernels::lane(four, c));
-  return words;
-}
-
 // q4 and q8 weights, int8 records: exact sums of a group's 32 products, scaled by one fma.
 void Projection::integerUnit(Val u, Val tileAt, Val quad, Vals& acc) {
   size_t n = weights_.size();
   bool nibbles = enc_ == Enc::q4;
-  int64_t padded = roundUp(cols_, kSuperblock), lines = nibbles ? 4 : 8;
+  int64_t lines = nibbles ? 4 : 8;
   Val group = u % 2, block = tileAt + u / 2 * weights_[0].stepWords();
   Val values = block + group * (lines * kTileRows) + quad * 4 + kScaleBytes / 4;
   // words[i][j]: word j of the group (columns 4 j .. 4 j + 3) of four rows.
@@ -143,12 +112,10 @@ void Projection::integerUnit(Val u, Val tileAt, Val quad, Vals& acc) {
   }
   for (int64_t t = 0; t < shape_.tokens; ++t) {
     Val row = places_[t].act;
-    Vals x = activationWords(row + u * 8);
-    x.append(activationWords(row + u * 8 + 4));
-    Val scale = k_.load(k_.f32View(act), row + u + padded / 4);
+    Vals x = input.group(row, u);
+    Val scale = input.scale(row, u);
     // bias = -8 sum(q) is what the nibbles' offset of 8 adds.
-    Val start = nibbles ? k_.load(k_.i32View(act), row + u + (padded / 4 + padded / 32))
-                        : k_.constant(k_.i32(), 0);
+    Val start = nibbles ? input.bias(row, u) : k_.constant(k_.i32(), 0);
     for (size_t i = 0; i < n; ++i) {
       Vals each;
       for (int64_t r = 0; r < 4; ++r) {

@@ -15,20 +15,27 @@ int64_t recordBytes(RecordForm form, int64_t n) {
   return roundUp(padded + padded / 4, 64);
 }
 
-namespace {
+std::optional<RecordForm> recordForm(Config& cfg, StringRef name) {
+  int which = cfg.has(name) ? cfg.oneOf(name, {"none", "bf16", "i8"}) : 0;
+  if (which <= 0) return {};
+  return which == 1 ? RecordForm::kBf16 : RecordForm::kI8;
+}
 
 // Below this a group counts as zero: 127 / amax would not be a float any more.
 constexpr double kLeastAmax = 1e-36;
 
-// Group `g` of a record of `padded` elements; `element` answers 0 beyond the last.
-void writeGroup(SimtBuilder& k, Buf words, Val at, Val g, int64_t padded,
-                function_ref<Val(int64_t)> element) {
+void writeRecordGroup(SimtBuilder& k, RecordForm form, Buf words, Val at, Val g, int64_t n,
+                      function_ref<Val(int64_t)> element) {
   Vals x;
-  Val amax;
-  for (int64_t i = 0; i < kGroup; ++i) {
-    x.push_back(element(i));
-    amax = amax ? max(amax, abs(x[i])) : abs(x[i]);
+  for (int64_t i = 0; i < kGroup; ++i) x.push_back(element(i));
+  if (form == RecordForm::kBf16) {
+    for (int64_t i = 0; i < kGroup; i += 2)
+      k.store(packBf16(x[i], x[i + 1]), words, at + g * (kGroup / 2) + i / 2);
+    return;
   }
+  int64_t padded = roundUp(n, kSuperblock);
+  Val amax;
+  for (Val v : x) amax = amax ? max(amax, abs(v)) : abs(v);
   Val some = amax > kLeastAmax;
   // No division by zero on the way: a device may do anything with it.
   Val divisor = select(some, amax, number(amax, 1));
@@ -49,36 +56,44 @@ void writeGroup(SimtBuilder& k, Buf words, Val at, Val g, int64_t padded,
   k.store(sum * -8, words, at + g + (padded / 4 + padded / 32));
 }
 
-}  // namespace
-
+// Through workgroup memory, as many groups at a time as there are lanes: neighbouring lanes read
+// neighbouring elements.
 void writeRecord(SimtBuilder& k, RecordForm form, Buf words, Val at, int64_t n,
                  function_ref<Val(Val)> element) {
-  // An element that may lie beyond the last, which is not there to be read then.
-  auto orZero = [&](Val i) {
-    Val last = k.idx(n - 1);
-    Val v = element(min(i, last));
-    return select(i < n, v, number(v, 0));
-  };
-  if (form == RecordForm::kBf16) {
-    k.forLanes(n / 2, [&](Val i) {
-      k.store(packBf16(element(i * 2), element(i * 2 + 1)), words, at + i);
+  bool pairs = form == RecordForm::kBf16;
+  int64_t all = roundUp(n, pairs ? 2 : kSuperblock);
+  int64_t part = std::min(all, kGroup * k.lanes());
+  Buf stage = k.shared(k.f32(), part);
+  k.forLoop(k.idx(0), k.idx(ceilDiv(all, part)), 1, [&](Val p) {
+    Val first = p * part;
+    auto below = [&](int64_t end, Val i, function_ref<void()> then) {
+      if (end % part == 0) return then();
+      k.ifThen(i < end, then);
+    };
+    k.barrier();
+    k.forLanes(part, [&](Val j) {
+      Val i = first + j;
+      k.store(k.constant(k.f32(), 0), stage, j);
+      below(n, i, [&] { k.store(element(i), stage, j); });
     });
-    if (n % 2)
-      k.ifThen(k.lane() == 0, [&] {
-        Val last = element(k.idx(n - 1));
-        k.store(packBf16(last, number(last, 0)), words, at + n / 2);
+    k.barrier();
+    if (pairs) {
+      k.forLanes(part / 2, [&](Val j) {
+        Val i = first / 2 + j;
+        below(all / 2, i, [&] {
+          k.store(packBf16(k.load(stage, j * 2), k.load(stage, j * 2 + 1)), words, at + i);
+        });
       });
-    return;
-  }
-  int64_t padded = roundUp(n, kSuperblock), whole = n / kGroup;
-  k.forLanes(whole, [&](Val g) {
-    writeGroup(k, words, at, g, padded, [&](int64_t i) { return element(g * kGroup + i); });
-  });
-  for (int64_t g = whole; g < padded / kGroup; ++g)
-    k.ifThen(k.lane() == g % k.lanes(), [&] {
-      writeGroup(k, words, at, k.idx(g), padded,
-                 [&](int64_t i) { return orZero(k.idx(g * kGroup + i)); });
+      return;
+    }
+    k.forLanes(part / kGroup, [&](Val j) {
+      Val g = first / kGroup + j;
+      below(all / kGroup, g, [&] {
+        writeRecordGroup(k, form, words, at, g, n,
+                         [&](int64_t i) { return k.load(stage, j * kGroup + i); });
+      });
     });
+  });
 }
 
 LogicalResult emitEncode(SimtBuilder& k) {

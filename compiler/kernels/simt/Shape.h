@@ -10,20 +10,24 @@
 namespace fathom::kernels::simt {
 
 /// A workgroup of a projection: `tiles` tiles of 16 outputs times `tokens` tokens. A lane computes
-/// 4 `quads` outputs; 4 / quads lanes share a tile, and `slices` such groups of lanes share its K.
+/// 4 `quads` outputs of each of `together` tiles; 4 / quads lanes share a tile, and `slices` such
+/// groups of lanes share its K.
 ///
 /// With few tokens the weights are read once and there is nothing to reuse: the lanes of a tile
 /// work on different groups of its K, and their sums are added at the end. With many tokens each
 /// weight that a lane decodes serves several tokens, and no lane shares its sum.
 struct ProjectionShape {
-  int64_t tiles, slices, quads, tokens;
+  int64_t tiles, slices, quads, tokens, together = 1;
 
-  static ProjectionShape of(const GpuProfile& gpu, llvm::StringRef form) {
+  /// `records`: the workgroup writes records, whose groups of 32 are the outputs of two tiles. The
+  /// sum of an output is the same either way.
+  static ProjectionShape of(const GpuProfile& gpu, llvm::StringRef form, bool records) {
     int64_t lanes = gpu.workgroupSize;
     if (form == "many") return {lanes / 4, 1, 1, gpu.tokensPerLane};
     // A lane with all rows of a tile takes activations once for 16 products; eight lanes to a tile
     // leave eight tiles to the least workgroup. Elsewhere the whole workgroup reads one tile.
     if (gpu.rowsPerLane == 16) return {lanes / 8, 8, 4, 1};
+    if (records) return {2, lanes / 4, 1, 1, 2};
     return {1, lanes / 4, 1, 1};
   }
 };

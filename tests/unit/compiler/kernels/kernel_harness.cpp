@@ -213,7 +213,8 @@ static std::array<uint32_t, 3> gpuGrid(const TargetProfile& profile, const Kerne
   static const std::set<std::string> pushed = {"linear", "experts", "route_plan",
                                                "latent_attention_expanded", "attention_prefill"};
   bool split = spec.family == "attention" || spec.family == "latent_attention";
-  int64_t rows = pushed.count(spec.family) ? push[0] : split ? y : x;
+  bool planned = spec.family == "route" && !push.empty();
+  int64_t rows = planned || pushed.count(spec.family) ? push[0] : split ? y : x;
   auto constant = [](int64_t v) { return mlir::getAffineConstantExpr(v, &context()); };
   std::array<uint32_t, 3> grid{};
   auto maps = kernels::kernelGrid(profile, spec.family, parseConfig(spec.config), constant(rows),

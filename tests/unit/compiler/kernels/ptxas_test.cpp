@@ -24,8 +24,9 @@ std::string projection(int64_t rows, int64_t cols, const std::string& enc, const
                        const std::string& epilogue) {
   std::string stride = std::to_string(recordStride(act, cols));
   return "rows = " + std::to_string(rows) + ", cols = " + std::to_string(cols) + ", enc = \"" +
-         enc + "\", act = \"" + act + "\", act_stride = " + stride + ", out_ld = " +
-         std::to_string((rows + 15) / 16 * 16) + ", epilogue = \"" + epilogue + "\"";
+         enc + "\", act = \"" + act + "\", act_stride = " + stride +
+         ", out_ld = " + std::to_string((rows + 15) / 16 * 16) + ", epilogue = \"" + epilogue +
+         "\"";
 }
 
 // Every pair of encodings, epilogue and reader of the plan.
@@ -49,8 +50,28 @@ std::vector<KernelSpec> projections() {
     std::string experts = ", experts = 66, top_k = 8, gather = ";
     add("experts", 1408, 2048, "swiglu", experts + "true");
     add("experts", 2048, 1408, "store", experts + "false");
+    std::string records = ", out_act = \"i8\", out_stride = ";
+    specs.push_back({"records_" + specs.back().name, "experts",
+                     projection(1408, 2048, enc, act, "swiglu") + experts + "true" + records +
+                         std::to_string(recordStride("i8", 1408))});
   }
   return specs;
+}
+
+// What these do for their neighbours in entry points of few tokens.
+std::vector<KernelSpec> fused() {
+  std::string linear = ", batch = 1, bias = false";
+  return {{"heads", "linear",
+           projection(3072, 2048, "q4", "i8", "store") + linear +
+               ", head_act = \"i8\", heads = 16, head_width = 192, head_cols = 128, "
+               "head_act_stride = 3072, head_act_batch_stride = 192"},
+          {"norm", "linear",
+           projection(64, 2048, "f32", "f32", "store") + linear +
+               ", norm = \"i8\", norm_stride = 2560, eps = 1.0e-6"},
+          {"splits", "linear",
+           projection(128, 512, "q4", "i8", "store") +
+               ", batch = 16, act_batch_stride = 640, bias = false, splits = 16, out_act = \"i8\", "
+               "out_stride = 2560"}};
 }
 
 std::vector<KernelSpec> attentions() {
@@ -65,6 +86,8 @@ std::vector<KernelSpec> attentions() {
     std::string gqa =
         "heads = 32, kv_heads = 8, head_dim = 128, scale = 0.088, q_ld = 4096, window = 0" + cache;
     specs.push_back({"latent_attention_" + kv, "latent_attention", latent + ", splits = 16"});
+    specs.push_back({"latent_rotate_" + kv, "latent_attention",
+                     latent + ", splits = 16, rotate = true, interleaved = true, mscale = 1.0"});
     specs.push_back({"latent_attention_expanded_" + kv, "latent_attention_expanded",
                      latent + ", nope = 128, v = 128, enc = \"q4\""});
     specs.push_back({"attention_" + kv, "attention", gqa + ", splits = 16"});
@@ -113,6 +136,7 @@ class Ptxas : public ::testing::TestWithParam<std::string> {
 };
 
 TEST_P(Ptxas, ProjectionsOfFewTokensDoNotSpill) { expectNoLocalMemory(projections(), false); }
+TEST_P(Ptxas, FusedProjectionsDoNotSpill) { expectNoLocalMemory(fused(), false); }
 TEST_P(Ptxas, ProjectionsOfManyTokensDoNotSpill) { expectNoLocalMemory(projections(), true); }
 TEST_P(Ptxas, AttentionDoesNotSpill) { expectNoLocalMemory(attentions(), false); }
 

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// Times projection kernels for few tokens on a GPU's driver, from a pool that no cache holds.
+//
+//   gpu_kernel_bench [TARGET [ENCODING...]]     TARGET: vulkan:lavapipe (default), vulkan:generic
+//   ...
+//
+// Every round is one command buffer of dispatches over different matrices with barriers between, as
+// in decoding; kernels alternate in many rounds and the best of each counts. Beside the plain
+// kernel stand those that write records of their outputs.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+
+#include "runtime/hal/driver_registry.h"
+#include "tests/unit/compiler/kernels/kernel_harness.h"
+
+namespace fathom::testing {
+namespace {
+
+constexpr int kRounds = 12;
+constexpr int64_t kPool = int64_t{128} << 20;  // bytes of weights
+constexpr int64_t kPart = int64_t{64} << 20;   // bytes of one buffer of them
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+[[noreturn]] void fail(const std::string& what) {
+  std::fprintf(stderr, "%s\n", what.c_str());
+  std::exit(1);
+}
+template <typename T>
+T must(absl::StatusOr<T> value) {
+  if (!value.ok()) fail(std::string(value.status().message()));
+  return std::move(*value);
+}
+void must(const absl::Status& status) {
+  if (!status.ok()) fail(std::string(status.message()));
+}
+
+struct Kernel {
+  std::string name, enc;
+  int64_t rows = 0, cols = 0;
+  std::string act, config;
+  std::array<uint32_t, 3> grid{};
+  int64_t matrixBytes = 0;
+  std::unique_ptr<hal::Executable> executable;
+  double best = 1e9;  // seconds of a round
+};
+
+class Bench {
+ public:
+  explicit Bench(const std::string& target)
+      : profile_(profileNamed(target)), registry_(hal::MakeDriverRegistry()) {
+    device_ = must(registry_.Open(profile_.driver, {}));
+  }
+
+  void add(const std::string& name, const std::string& enc, int64_t rows, int64_t cols,
+           const std::string& more) {
+    Kernel k;
+    k.name = name;
+    k.enc = enc;
+    k.rows = rows;
+    k.cols = cols;
+    k.act = profile_.activationFor(enc).str();
+    int64_t step = enc == "f32" ? 1 : enc == "bf16" ? 2 : 64;
+    int64_t stepBytes = enc == "q8" ? 1088 : enc == "q4" ? 576 : 64;
+    k.matrixBytes = rows / 16 * (cols / step) * stepBytes;
+    int64_t stride = encodeAct(k.act, std::vector<float>(cols), 1, cols).stride;
+    k.config = "rows = " + std::to_string(rows) + ", cols = " + std::to_string(cols) +
+               ", batch = 1, enc = \"" + enc + "\", act = \"" + k.act +
+               "\", act_stride = " + std::to_string(stride) + ", out_ld = " + std::to_string(rows) +
+               ", form = \"few\", epilogue = \"store\"" + more;
+    int64_t tiles = panelTiles(profile_.name, k.config);
+    k.grid = {static_cast<uint32_t>((rows / 16 + tiles - 1) / tiles), 1, 1};
+    kernels_.push_back(std::move(k));
+  }
+
+  void run() {
+    std::vector<KernelSpec> specs;
+    for (const Kernel& k : kernels_) specs.push_back({k.name, "linear", k.config});
+    auto image = KernelImage::build(profile_, specs, 2, /*manyTokens=*/false);
+    if (!image) fail("the kernels do not compile");
+    code_.assign(image->bytes().begin(), image->bytes().end());
+    for (int64_t i = 0; i < kPool / kPart; ++i) {
+      auto part = must(device_->allocator().Allocate(kPart, hal::MemoryUse::host_io));
+      fill(part->host());
+      weights_.push_back(std::move(part));
+    }
+    small_ = must(device_->allocator().Allocate(1 << 20, hal::MemoryUse::host_io));
+    std::fill_n(small_->host(), 1 << 20, 1);
+    for (Kernel& k : kernels_) {
+      hal::KernelInterface interface;
+      interface.name = k.name;
+      interface.bindings = 3;
+      interface.push = 1;
+      k.executable = must(device_->LoadExecutable(code_, {interface}));
+      round(k);
+      k.best = 1e9;
+    }
+    for (int i = 0; i < kRounds; ++i)
+      for (Kernel& k : kernels_) round(k);
+    for (const Kernel& k : kernels_)
+      std::printf("%-24s %-6s %lld x %lld %6.2f GB/s\n", k.name.c_str(), k.enc.c_str(),
+                  static_cast<long long>(k.rows), static_cast<long long>(k.cols),
+                  static_cast<double>(dispatches(k) * k.matrixBytes) / k.best / 1e9);
+  }
+
+ private:
+  static int64_t dispatches(const Kernel& k) { return kPart / k.matrixBytes * (kPool / kPart); }
+
+  // Random bytes whose exponents and scales are small.
+  static void fill(uint8_t* at) {
+    std::mt19937_64 bits(1);
+    auto* words = reinterpret_cast<uint64_t*>(at);
+    for (int64_t i = 0; i < kPart / 8; ++i) words[i] = bits() & 0x3c3f3c3f3c3f3c3full;
+  }
+
+  void round(Kernel& k) {
+    auto commands = device_->CreateCommandBuffer();
+    for (const auto& part : weights_)
+      for (int64_t i = 0; i < kPart / k.matrixBytes; ++i) {
+        hal::Dispatch dispatch;
+        dispatch.executable = k.executable.get();
+        dispatch.grid = k.grid;
+        auto at = static_cast<uint64_t>(i * k.matrixBytes / 256 * 256);
+        std::vector<hal::BufferRef> refs = {
+            {small_.get(), 0}, {part.get(), at}, {small_.get(), 1 << 19}};
+        dispatch.bindings = refs;
+        std::vector<int64_t> push = {1};
+        dispatch.push = push;
+        dispatch.label = k.name;
+        must(commands->Append(dispatch));
+        must(commands->Barrier());
+      }
+    must(commands->End());
+    auto done = device_->CreateSemaphore(0);
+    hal::Submission submission;
+    submission.commands = commands.get();
+    submission.signal = {{done, 1}};
+    double start = now();
+    must(device_->queue().Submit(std::move(submission)));
+    must(done->Wait(1));
+    k.best = std::min(k.best, now() - start);
+  }
+
+  TargetProfile profile_;
+  hal::DriverRegistry registry_;
+  std::unique_ptr<hal::Device> device_;
+  std::vector<uint8_t> code_;
+  std::vector<Kernel> kernels_;
+  std::vector<std::shared_ptr<hal::Buffer>> weights_;
+  std::shared_ptr<hal::Buffer> small_;
+};
+
+}  // namespace
+}  // namespace fathom::testing
+
+int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);
+  std::vector<std::string> encodings(argv + std::min(argc, 2), argv + argc);
+  if (encodings.empty()) encodings = {"q4"};
+  fathom::testing::Bench bench(argc > 1 ? argv[1] : "vulkan:lavapipe");
+  for (const std::string& enc : encodings)
+    for (auto [rows, cols] :
+         {std::pair<int64_t, int64_t>{4096, 4096}, {2048, 1408}, {1408, 2048}}) {
+      std::string name = enc + "_" + std::to_string(rows) + "x" + std::to_string(cols);
+      bench.add(name, enc, rows, cols, "");
+      bench.add(
+          name + "_records", enc, rows, cols,
+          ", out_act = \"i8\", out_stride = " + std::to_string((rows * 5 / 4 + 63) / 64 * 64));
+    }
+  bench.run();
+}
