@@ -43,7 +43,10 @@ class ConfigText {
   };
   ConfigText(std::initializer_list<Entry> entries) { add(entries); }
   ConfigText& add(std::initializer_list<Entry> entries) {
-    for (const Entry& e : entries) text_ += (text_.empty() ? "" : ", ") + e.text;
+    for (const Entry& e : entries) {
+      if (!text_.empty()) text_ += ", ";
+      text_ += e.text;
+    }
     return *this;
   }
   operator std::string() const { return text_; }
