@@ -3,6 +3,7 @@
 #include "compiler/emit/EmitArtifact.h"
 
 #include <map>
+#include <optional>
 #include <tuple>
 #include <unordered_map>
 
@@ -79,9 +80,11 @@ class HeaderBuilder {
     std::vector<Table<schema::Tensor>> tensors;
     for (const WrittenTensor& t : writer.tensors()) {
       const schema::Digest digest(flatbuffers::make_span(t.digest));
+      std::optional<schema::Digest> source;
+      if (t.source) source.emplace(flatbuffers::make_span(*t.source));
       tensors.push_back(schema::CreateTensorDirect(fbb, t.name.c_str(), &t.shape,
                                                    static_cast<schema::Encoding>(t.encoding), t.segment,
-                                                   t.offset, t.length, &digest));
+                                                   t.offset, t.length, &digest, source ? &*source : nullptr));
     }
     std::vector<Table<schema::Program>> programs;
     size_t number = 0;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "compiler/emit/ReuseWeights.h"
 #include "compiler/quantize/WeightSource.h"
 #include "compiler/quantize/tile16.h"
 #include "dialects/graph/Graph.h"
@@ -85,18 +86,21 @@ class WriteBehind {
   std::thread thread;
 };
 
-// Reads and encodes tiles [begin, end) to `out`. NaN and infinity are refused: they would spread into
-// every logit, and the quantised encodings cannot hold them.
+// Reads tiles [begin, end) and notes what they are; encodes them to `out`, if given. NaN and infinity are refused: they
+// would spread into every logit, and the quantised encodings cannot hold them.
 absl::Status encodeTiles(quantize::WeightSource& source, const Layout& layout, int64_t begin,
-                         int64_t end, uint8_t* out, StringRef name) {
+                         int64_t end, ValuesDigest& digest, uint8_t* out, StringRef name) {
   std::vector<float> values(layout.tileRows() * layout.cols);
-  for (int64_t tile = begin; tile < end; ++tile, out += layout.tileBytes()) {
+  for (int64_t tile = begin; tile < end; ++tile) {
     const int64_t matrix = tile / layout.tilesPerMatrix();
     const int64_t first = tile % layout.tilesPerMatrix() * layout.tileRows();
     const int64_t count = std::min(layout.tileRows(), layout.rows - first);
     const int64_t row = matrix * layout.rows + first;
     FATHOM_RETURN_IF_ERROR(source.read(row, row + count, values.data()));
-    const int64_t i = firstNotFinite(ArrayRef(values).take_front(count * layout.cols));
+    const ArrayRef<float> read = ArrayRef(values).take_front(count * layout.cols);
+    digest.add(tile, read);
+    if (!out) continue;
+    const int64_t i = firstNotFinite(read);
     if (i >= 0)
       return InputError(absl::StrCat("tensor '", name.str(), "'"),
                         absl::StrCat("element (", row + i / layout.cols, ", ", i % layout.cols, ")"),
@@ -105,7 +109,21 @@ absl::Status encodeTiles(quantize::WeightSource& source, const Layout& layout, i
       std::memcpy(out, values.data(), layout.tileBytes());
     else
       EncodeTile(layout.encoding, values.data(), count, layout.cols, out);
+    out += layout.tileBytes();
   }
+  return absl::OkStatus();
+}
+
+// Cuts [0, count) for `workers` threads; the first error in order.
+absl::Status inParallel(int64_t workers, int64_t count,
+                        llvm::function_ref<absl::Status(int64_t worker, int64_t begin, int64_t end)> work) {
+  std::vector<absl::Status> statuses(workers);
+  auto run = [&](int64_t w) { statuses[w] = work(w, count * w / workers, count * (w + 1) / workers); };
+  std::vector<std::thread> threads;
+  for (int64_t w = 1; w < workers; ++w) threads.emplace_back(run, w);
+  run(0);
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : statuses) FATHOM_RETURN_IF_ERROR(status);
   return absl::OkStatus();
 }
 
@@ -116,42 +134,79 @@ absl::Status beginTensor(schedule::WeightOp op, const Layout& layout, ArtifactWr
                             static_cast<uint8_t>(layout.encoding));
 }
 
-absl::Status emitWeight(schedule::WeightOp op, const Checkpoint& weights, const EmitOptions& options,
-                        ArtifactWriter& writer, uint64_t done, uint64_t total) {
-  const Layout layout = layoutOf(op);
-  std::vector<std::unique_ptr<quantize::WeightSource>> sources;
-  for (int i = 0; i < std::max(1, options.threads); ++i) {
-    auto source = quantize::makeWeightSource(op.getYielded(), weights);
-    if (failed(source)) return absl::InvalidArgumentError(absl::StrCat("weight '", op.getSymName().str(), "' cannot be read (see above)"));
-    sources.push_back(std::move(*source));
+// Writes weights one by one. `kept` may be null.
+class WeightEmitter {
+ public:
+  WeightEmitter(const Checkpoint& weights, const EmitOptions& options, KeptWeights* kept, ArtifactWriter& writer)
+      : weights(weights), options(options), kept(kept), writer(writer) {}
+
+  absl::Status emit(schedule::WeightOp op, uint64_t done, uint64_t total) {
+    const Layout layout = layoutOf(op);
+    sources.clear();
+    for (int i = 0; i < std::max(1, options.threads); ++i) {
+      auto source = quantize::makeWeightSource(op.getYielded(), weights);
+      if (failed(source)) return absl::InvalidArgumentError(absl::StrCat("weight '", op.getSymName().str(), "' cannot be read (see above)"));
+      sources.push_back(std::move(*source));
+    }
+    FATHOM_RETURN_IF_ERROR(beginTensor(op, layout, writer));
+    if (options.stats) ++options.stats->tensors;
+    FATHOM_ASSIGN_OR_RETURN(const bool taken, take(op, layout));
+    if (taken) {
+      if (options.stats) ++options.stats->reused;
+      return absl::OkStatus();
+    }
+    ValuesDigest digest(layout.tiles());
+    const int64_t batch = std::max<int64_t>(1, kBatchBytes / layout.tileBytes());
+    WriteBehind behind(writer);
+    std::vector<uint8_t> bytes;
+    for (int64_t first = 0; first < layout.tiles(); first += batch) {
+      const int64_t count = std::min(batch, layout.tiles() - first);
+      bytes.resize(count * layout.tileBytes());
+      auto encode = [&](int64_t w, int64_t begin, int64_t end) {
+        return encodeTiles(*sources[w], layout, first + begin, first + end, digest,
+                           bytes.data() + begin * layout.tileBytes(), op.getSymName());
+      };
+      FATHOM_RETURN_IF_ERROR(inParallel(workersFor(bytes.size(), count), count, encode));
+      done += bytes.size();
+      FATHOM_RETURN_IF_ERROR(behind.append(bytes));
+      if (options.progress) options.progress(done, total);
+    }
+    FATHOM_RETURN_IF_ERROR(behind.wait());
+    writer.EndTensor();
+    writer.SetSource(digest.finish(static_cast<uint8_t>(layout.encoding), op.getTensorType().getShape()));
+    return absl::OkStatus();
   }
-  FATHOM_RETURN_IF_ERROR(beginTensor(op, layout, writer));
-  const int64_t batch = std::max<int64_t>(1, kBatchBytes / layout.tileBytes());
-  WriteBehind behind(writer);
-  std::vector<uint8_t> bytes;
-  for (int64_t first = 0; first < layout.tiles(); first += batch) {
-    const int64_t count = std::min(batch, layout.tiles() - first);
-    bytes.resize(count * layout.tileBytes());
-    const int64_t workers = std::min<int64_t>(sources.size(), bytes.size() < (1 << 18) ? 1 : count);
-    std::vector<absl::Status> statuses(workers);
-    auto work = [&](int64_t w) {
-      const int64_t begin = count * w / workers, end = count * (w + 1) / workers;
-      statuses[w] = encodeTiles(*sources[w], layout, first + begin, first + end,
-                                bytes.data() + begin * layout.tileBytes(), op.getSymName());
+
+ private:
+  int64_t workersFor(int64_t bytes, int64_t tiles) const {
+    return std::min<int64_t>(sources.size(), bytes < (1 << 18) ? 1 : tiles);
+  }
+
+  // True when the open tensor was taken over from the kept artifact.
+  absl::StatusOr<bool> take(schedule::WeightOp op, const Layout& layout) {
+    const auto encoding = static_cast<uint8_t>(layout.encoding);
+    const ArrayRef<int64_t> shape = op.getTensorType().getShape();
+    if (!kept || !kept->mayHold(encoding, shape)) return false;
+    ValuesDigest digest(layout.tiles());
+    auto look = [&](int64_t w, int64_t begin, int64_t end) {
+      return encodeTiles(*sources[w], layout, begin, end, digest, nullptr, op.getSymName());
     };
-    std::vector<std::thread> threads;
-    for (int64_t w = 1; w < workers; ++w) threads.emplace_back(work, w);
-    work(0);
-    for (std::thread& thread : threads) thread.join();
-    for (const absl::Status& status : statuses) FATHOM_RETURN_IF_ERROR(status);
-    done += bytes.size();
-    FATHOM_RETURN_IF_ERROR(behind.append(bytes));
-    if (options.progress) options.progress(done, total);
+    const int64_t workers = workersFor(layout.tiles() * layout.tileBytes(), layout.tiles());
+    FATHOM_RETURN_IF_ERROR(inParallel(workers, layout.tiles(), look));
+    const DigestBytes source = digest.finish(encoding, shape);
+    const std::optional<KeptWeights::Place> place = kept->find(source, encoding, shape);
+    if (!place) return false;
+    FATHOM_RETURN_IF_ERROR(writer.TakeTensor(kept->descriptor(), place->offset, place->length, place->digest));
+    writer.SetSource(source);
+    return true;
   }
-  FATHOM_RETURN_IF_ERROR(behind.wait());
-  writer.EndTensor();
-  return absl::OkStatus();
-}
+
+  const Checkpoint& weights;
+  const EmitOptions& options;
+  KeptWeights* kept;
+  ArtifactWriter& writer;
+  std::vector<std::unique_ptr<quantize::WeightSource>> sources;  // one per thread
+};
 
 }  // namespace
 
@@ -172,11 +227,21 @@ absl::Status emitWeights(ModuleOp module, const Checkpoint& weights, const EmitO
     const Layout layout = layoutOf(op);
     total += layout.tiles() * layout.tileBytes();
   }
+  std::unique_ptr<KeptWeights> kept;
+  if (!options.reuse.empty()) {
+    auto opened = KeptWeights::open(options.reuse, options.threads);
+    if (!opened.ok() && options.reuse_required) return opened.status();
+    if (opened.ok()) kept = std::move(*opened);
+  }
+  WeightEmitter emitter(weights, options, kept.get(), writer);
   for (auto op : module.getOps<schedule::WeightOp>()) {
-    FATHOM_RETURN_IF_ERROR(emitWeight(op, weights, options, writer, done, total));
+    FATHOM_RETURN_IF_ERROR(emitter.emit(op, done, total));
     const Layout layout = layoutOf(op);
     done += layout.tiles() * layout.tileBytes();
+    if (options.progress) options.progress(done, total);
   }
+  if (kept && !kept->damage().empty() && options.note)
+    options.note(absl::StrCat("weights were not reused: ", kept->damage()));
   return absl::OkStatus();
 }
 

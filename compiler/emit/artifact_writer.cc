@@ -6,6 +6,7 @@
 #include <sodium.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -104,7 +105,7 @@ absl::Status ArtifactWriter::BeginTensor(std::string name, std::vector<uint64_t>
   FATHOM_RETURN_IF_ERROR(PadTo(kTensorAlignment));
   tensors_.push_back({std::move(name), std::move(shape), encoding,
                       static_cast<uint32_t>(segments_.size() - 1),
-                      position_ - segments_.back().offset, 0, {}});
+                      position_ - segments_.back().offset, 0, {}, std::nullopt});
   crypto_generichash_blake2b_init(hash_.get(), nullptr, 0, sizeof(DigestBytes));
   return absl::OkStatus();
 }
@@ -124,6 +125,38 @@ void ArtifactWriter::EndTensor() {
   if (measuring_) return;
   DigestBytes& digest = tensors_.back().digest;
   crypto_generichash_blake2b_final(hash_.get(), digest.data(), digest.size());
+}
+
+absl::Status ArtifactWriter::TakeTensor(int file, uint64_t offset, uint64_t length,
+                                        const DigestBytes& digest) {
+  off64_t from = static_cast<off64_t>(offset);
+  uint64_t left = length;
+  bool by_system = true;
+  std::vector<uint8_t> buffer;
+  while (left > 0) {
+    if (by_system) {
+      const ssize_t n = copy_file_range(file, &from, fd_, nullptr, left, 0);
+      if (n > 0) {
+        left -= n;
+        position_ += n;
+        continue;
+      }
+      if (n < 0 && errno == EINTR) continue;
+      // Another file system, or one that cannot: by hand. A full disk shows there too.
+      by_system = false;
+    }
+    buffer.resize(std::min<uint64_t>(left, 4 << 20));
+    const ssize_t n = pread(file, buffer.data(), buffer.size(), from);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return SystemError("cannot read the weights to be reused");
+    if (n == 0) return absl::DataLossError(absl::StrCat(path_, ": the weights to be reused have become shorter"));
+    FATHOM_RETURN_IF_ERROR(Write({buffer.data(), static_cast<size_t>(n)}));
+    from += n;
+    left -= n;
+  }
+  tensors_.back().length = length;
+  tensors_.back().digest = digest;
+  return absl::OkStatus();
 }
 
 void ArtifactWriter::EndTensorSegment() {

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,7 @@ struct WrittenTensor {
   uint32_t segment;
   uint64_t offset, length;  // offset from the segment's start
   DigestBytes digest;
+  std::optional<DigestBytes> source;
 };
 
 // The file appears under its final name only when Finish succeeds; until then, and after any error, there
@@ -52,6 +54,11 @@ class ArtifactWriter {
   absl::Status Append(absl::Span<const uint8_t> bytes);  // bytes of the open tensor
   void Reserve(uint64_t bytes);                            // the same, when measuring
   void EndTensor();
+  // Instead of Append and EndTensor: the tensor is [offset, offset + length) of an open file, whose digest is
+  // known. The system copies the bytes, or shares them where the file system can.
+  absl::Status TakeTensor(int file, uint64_t offset, uint64_t length, const DigestBytes& digest);
+  // What the tensor begun last was encoded from.
+  void SetSource(const DigestBytes& source) { tensors_.back().source = source; }
   // The segment's digest is the hash of its tensors' digests, in order: no byte is hashed twice.
   void EndTensorSegment();
 

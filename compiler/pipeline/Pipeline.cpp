@@ -222,10 +222,16 @@ absl::Status Compilation::emit() {
     const int percent = static_cast<int>(100.0 * done / total);
     if (terminal && percent != shown) fprintf(stderr, "\r[8/8] emit       %3d %% of %s ", shown = percent, humanBytes(total).c_str());
   };
+  emit::EmitStats stats;
+  emitOptions.stats = &stats;
+  emitOptions.note = [&](const std::string& note) { say("  note: " + note); };
+  if (options.reuse != "off") emitOptions.reuse = options.reuse.empty() ? options.output : options.reuse;
+  emitOptions.reuse_required = !options.reuse.empty();
   absl::Status status = emit::emitArtifact(*module, *model->weights, emitOptions);
   if (terminal) fprintf(stderr, "\r\033[K");
   uint64_t size = 0;
   if (status.ok() && !llvm::sys::fs::file_size(options.output, size)) detail = absl::StrCat(options.output, ", ", humanBytes(size));
+  if (stats.reused > 0) absl::StrAppend(&detail, ", ", stats.reused, " of ", stats.tensors, " weights reused");
   return status;
 }
 

@@ -45,6 +45,7 @@ struct CompileOptions {
   std::string dump_code_to;          // directory for LLVM IR and assembly per target; empty: none
   bool print_ir_after_all = false;
   bool quiet = false;
+  std::string reuse;                 // artifact to take encoded weights from; empty: `output`; "off": none
   std::string print_profile;         // not empty: print the profile of this --target value, compile nothing
   bool header_only = false;          // instead of the artifact, its prefix and header; no code, no weights are read
   int threads = 0;                   // for encoding; 0: one per core

@@ -10,6 +10,10 @@ namespace fathom {
 // How a weight lies in the artifact. The values are those of schema::Encoding.
 enum class WeightEncoding : uint8_t { kRawF32 = 0, kRawI32 = 1, kF32 = 2, kBf16 = 3, kQ8 = 4, kQ4 = 5 };
 
+// Raised whenever EncodeTile writes other bytes for the same values: encoded weights of other versions are
+// not taken over from earlier artifacts.
+inline constexpr uint32_t kEncoderVersion = 1;
+
 inline constexpr int64_t kTileRows = 16;
 inline constexpr int64_t kGroup = 32;       // columns that share a scale
 inline constexpr int64_t kSuperblock = 64;  // columns of one q4/q8 step

@@ -24,6 +24,9 @@ std::optional<CompileOptions> ParseCompileOptions(int argc, char** argv, int* ex
   app.add_option("--quantize", options.quantize, "Encoding of the weights (default q8)")
       ->check(CLI::IsMember({"f32", "bf16", "q8", "q4"}));
   app.add_option("--weights", options.weights, "random:SEED: random weights from config.json alone");
+  app.add_option("--reuse", options.reuse,
+                 "An earlier artifact: weights that it holds encoded from the same values are copied (default: the "
+                 "output, if it is there; off: encode everything)");
   app.add_option("--compile-to", to, "Stop after this phase and write its IR")->check(CLI::IsMember(phases));
   app.add_option("--compile-from", from, "Start at this phase; the input is the IR dump of the one before")
       ->check(CLI::IsMember(phases));

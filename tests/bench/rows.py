@@ -13,8 +13,11 @@ import argparse
 import json
 import pathlib
 import re
+import statistics
 import subprocess
 import sys
+
+import growth
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "tests/golden/configs"
@@ -179,8 +182,49 @@ class Bench:
             self.row(f"4 decode of 8 sequences, {model.name} q4", f"{eight:.1f} tok/s",
                      f"{one:.1f} tok/s for one", eight / one, goal)
 
+    def loading(self):
+        """From a warm file cache to the first token; each load is a process of its own."""
+        path = self.main.artifact()
+
+        def load(mode):
+            return json.loads(run(self.bin / "load_bench", path, mode).stdout)
+
+        load("read")  # warms the file cache
+        runs = {mode: [] for mode in ("read", "copy", "pass", "map")}
+        for _ in range(min(self.repetitions, 3)):
+            for mode, found in runs.items():
+                found.append(load(mode))
+        took = {m: statistics.median(r["seconds"] for r in found) for m, found in runs.items()}
+        size = runs["read"][0]["bytes"]
+        self.row(f"5 first token, {self.main.name} q4, copied ({size / 2**30:.1f} GiB)",
+                 f"{took['copy']:.2f} s", f"{took['read']:.2f} s to read it",
+                 took["copy"] / took["read"], 2.0, False)
+        bound = 0.3 + took["pass"]
+        self.row(f"5 first token, {self.main.name} q4, mapped", f"{took['map']:.2f} s",
+                 f"{bound:.2f} s, a pass + 0.3", took["map"] / bound, 1.0, False)
+        plan = json.loads(run(self.bin / "fathom", "plan", path, "-c", 512, "--json").stdout)
+        bound = size + plan["total"] - plan["weights"] + 200 * 2**20
+        for mode in ("copy", "map"):
+            peak = max(r["peak_bytes"] for r in runs[mode])
+            self.row(f"5 peak memory of that, {mode}", f"{peak / 2**20:.0f} MiB",
+                     f"{bound / 2**20:.0f} MiB", peak / bound, 1.0, False)
+
+    def growing(self):
+        curves = growth.measure(self, Model)
+        (self.work / "growth.json").write_text(json.dumps(curves, indent=1))
+        for curve in curves:
+            x, t = curve["points"][-1]
+            line = growth.linear(curve)
+            self.row(f"8 {curve['title']}", f"{t * 1e3:.1f} ms at {x}",
+                     f"{line * 1e3:.1f} ms if linear", t / line, growth.LIMIT, False)
+        try:
+            print(f"drawn: {growth.draw(curves).relative_to(ROOT)}")
+        except ImportError as error:
+            print(f"not drawn, expected Debian's python3-matplotlib: {error}")
+
     def compiling(self):
         made = self.work / "compile.fathom"
+        made.unlink(missing_ok=True)
         phases = self.main.compile(made, ["cpu:native"], "q4")
         total = 2 * json.loads(run(self.bin / "fathom", "inspect", made, "--json").stdout)[
             "model"]["parameters"]
@@ -190,6 +234,9 @@ class Bench:
         both = self.main.compile(made, ["cpu:native", "cpu:x86-64-v3"], "q4")
         added = both["codegen"] - phases["codegen"]
         self.row("6 a second target adds", f"{added:.1f} s", "10 s", added / 10, 1.0, False)
+        # `made` was there, so its weights were taken over: reading and copying instead of encoding.
+        self.row("6 recompiling, weights reused", f"{both['emit']:.1f} s",
+                 f"{phases['emit']:.1f} s to encode", both["emit"] / phases["emit"], 0.5, False)
         made.unlink()
 
     def threads(self):
@@ -214,8 +261,8 @@ class Bench:
                  f"{native:.1f} tok/s native", avx2 / native, 0.5)
 
 
-ROWS = {1: Bench.decode, 2: Bench.prefill, 3: Bench.depth, 4: Bench.batch, 6: Bench.compiling,
-        7: Bench.threads, 9: Bench.narrow}
+ROWS = {1: Bench.decode, 2: Bench.prefill, 3: Bench.depth, 4: Bench.batch, 5: Bench.loading,
+        6: Bench.compiling, 7: Bench.threads, 8: Bench.growing, 9: Bench.narrow}
 
 
 def main():

@@ -181,5 +181,28 @@ TEST(Tile16, SaturatesScales) {
   }
 }
 
+// The bytes of fixed values. When this fails because the encoder writes others on purpose, raise
+// kEncoderVersion and pin the new ones: weights of the old version must not be taken over from artifacts.
+TEST(Tile16, EncoderVersionPinsTheBytes) {
+  std::vector<float> values(16 * 128);
+  uint32_t state = 1;
+  for (float& value : values) {
+    state = state * 1664525u + 1013904223u;
+    value = static_cast<float>(static_cast<int32_t>(state)) / 2147483648.0f;
+  }
+  auto hash = [&](WeightEncoding encoding) {
+    std::vector<uint8_t> bytes(TileBytes(encoding, 128));
+    EncodeTile(encoding, values.data(), 16, 128, bytes.data());
+    uint64_t fnv = 0xcbf29ce484222325u;
+    for (uint8_t byte : bytes) fnv = (fnv ^ byte) * 0x100000001b3u;
+    return fnv;
+  };
+  EXPECT_EQ(kEncoderVersion, 1u);
+  EXPECT_EQ(hash(WeightEncoding::kF32), 4994949263370981365u);
+  EXPECT_EQ(hash(WeightEncoding::kBf16), 2402114280272694177u);
+  EXPECT_EQ(hash(WeightEncoding::kQ8), 4912649089905802541u);
+  EXPECT_EQ(hash(WeightEncoding::kQ4), 4451508506046200262u);
+}
+
 }  // namespace
 }  // namespace fathom
