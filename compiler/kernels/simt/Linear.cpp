@@ -44,10 +44,11 @@ class LinearKernel {
     Config& cfg = k_.cfg();
     if (cfg.failed()) return;
     bias_ = cfg.b("bias", false);
-    actBatchStride_ =
-        cfg.in("act_batch_stride", 0, kMaxOffset, 4, batch_ > 1 ? std::nullopt : std::optional(0l));
-    p_.readHeads();
     splits_ = cfg.in("splits", 0, 4096, 1, 0);
+    bool strided = batch_ > 1 && !splits_;
+    actBatchStride_ = cfg.in("act_batch_stride", 0, kMaxOffset, 4,
+                             strided ? std::nullopt : std::optional(int64_t{0}));
+    p_.readHeads();
     eps_ = normed_ ? cfg.f("eps") : 0;
   }
 
