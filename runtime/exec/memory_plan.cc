@@ -14,8 +14,33 @@ namespace {
 constexpr int64_t kMaxContext = int64_t{1} << 40;
 constexpr int32_t kMaxSequences = 4096, kMaxChunk = 65536;
 
+using Tensors = flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>;
+
+// A binding reaches from its offset to the end of its tensor or buffer.
+void NoteBinding(const Tensors& tensors, const schema::EntryPoint& entry,
+                 const schema::Binding& binding, const std::vector<int64_t>& values,
+                 MemoryPlan* plan) {
+  uint64_t bytes = 0;
+  const flatbuffers::String* name = nullptr;
+  if (binding.tensor() >= 0) {
+    const schema::Tensor& tensor = *tensors.Get(static_cast<uint32_t>(binding.tensor()));
+    bytes = tensor.length();
+    name = tensor.name();
+  } else {
+    const schema::Buffer& buffer = *entry.buffers()->Get(static_cast<uint32_t>(binding.buffer()));
+    if (buffer.kind() == schema::BufferKind::kv_cache) return;
+    bytes = static_cast<uint64_t>(std::max<int64_t>(values[buffer.size()], 0));
+    name = buffer.name();
+  }
+  bytes -= std::min(binding.offset(), bytes);
+  if (bytes <= plan->longest_binding) return;
+  plan->longest_binding = bytes;
+  plan->longest_name = name->str();
+}
+
 // Adds the call's arena, inputs and logits to what the plan has so far.
-absl::Status AddCall(const schema::EntryPoint& entry, const CallShape& shape, MemoryPlan* plan) {
+absl::Status AddCall(const Tensors& tensors, const schema::EntryPoint& entry,
+                     const CallShape& shape, MemoryPlan* plan) {
   FATHOM_ASSIGN_OR_RETURN(const std::vector<int64_t> values, Evaluate(*entry.exprs(), shape));
   uint64_t io = 0;
   for (const schema::Buffer* buffer : *entry.buffers()) {
@@ -32,6 +57,12 @@ absl::Status AddCall(const schema::EntryPoint& entry, const CallShape& shape, Me
   plan->scratch = std::max(plan->scratch, arena);
   plan->scratch_of_entry.emplace_back(entry.name()->str(), arena);
   plan->inputs_and_logits = std::max(plan->inputs_and_logits, io);
+  for (const schema::Command* command : *entry.commands()) {
+    if (command->bindings() == nullptr) continue;
+    for (const schema::Binding* binding : *command->bindings()) {
+      NoteBinding(tensors, entry, *binding, values, plan);
+    }
+  }
   return absl::OkStatus();
 }
 
@@ -69,7 +100,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Artifact& artifact, uint32_t program
     shape.tokens = decode ? shape.sequences : std::max<int64_t>(request.chunk, shape.sequences);
     shape.rows = shape.sequences;
     shape.pages = static_cast<int64_t>(pages);
-    absl::Status status = AddCall(*entry, shape, &plan);
+    absl::Status status = AddCall(*artifact.header().tensors(), *entry, shape, &plan);
     if (!status.ok()) {
       return absl::Status(status.code(), absl::StrCat(artifact.path(), ": ", entry->name()->str(),
                                                       ": ", status.message()));

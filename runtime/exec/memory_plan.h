@@ -28,6 +28,10 @@ struct MemoryPlan {
   std::vector<std::pair<std::string, uint64_t>> scratch_of_entry;  // by name, in their order
   uint64_t inputs_and_logits = 0;
   uint64_t total = 0;
+  // The longest binding of a dispatch but for the cache's: what DeviceInfo::max_binding_bytes must
+  // allow.
+  uint64_t longest_binding = 0;
+  std::string longest_name;  // the tensor or buffer bound
 };
 
 // For program `program` of the artifact. InvalidArgument for a request out of range, or sizes that

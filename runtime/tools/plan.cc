@@ -29,6 +29,7 @@ constexpr schema::Encoding kEncodings[] = {schema::Encoding::f32, schema::Encodi
 struct Smaller {
   std::string quantize;
   MemoryPlan needed;
+  std::string obstacle;
   bool fits = false;
   int64_t largest_context = 0;
 };
@@ -156,6 +157,30 @@ absl::StatusOr<uint64_t> WeightsAs(const Artifact& artifact, schema::Encoding fr
   return bytes;
 }
 
+bool BindsTooMuch(const hal::DeviceInfo& device, const MemoryPlan& needed) {
+  return device.max_binding_bytes != 0 && needed.longest_binding > device.max_binding_bytes;
+}
+
+// What else than memory keeps `needed` from running on the device; "" when nothing does.
+std::string Obstacle(const schema::Artifact& header, uint64_t page_bytes, const Plan& plan,
+                     const MemoryPlan& needed) {
+  const uint64_t model = header.model()->context_length();
+  const hal::DeviceInfo& device = plan.device;
+  if (static_cast<uint64_t>(plan.request.context) > model) {
+    return absl::StrCat("the model was made for ", model, " tokens of context");
+  }
+  if (needed.cache / page_bytes > MaxCachePages(device, page_bytes)) {
+    return absl::StrCat("a cache is one buffer, and ", device.id, " takes at most ",
+                        FormatBytes(uint64_t{MaxCachePages(device, page_bytes)} * page_bytes));
+  }
+  if (BindsTooMuch(device, needed)) {
+    return absl::StrCat(needed.longest_name, " takes ", FormatBytes(needed.longest_binding),
+                        ", and ", device.id, " binds at most ",
+                        FormatBytes(device.max_binding_bytes), " at once");
+  }
+  return "";
+}
+
 // The plans with fewer bits per weight: exact for a model that is yet to be compiled, else with the
 // scratch of the artifact there is.
 absl::Status PlanSmaller(const Subject& subject, Plan* plan) {
@@ -183,7 +208,13 @@ absl::Status PlanSmaller(const Subject& subject, Plan* plan) {
     FATHOM_ASSIGN_OR_RETURN(smaller.largest_context,
                             LargestContext(*artifact, subject.program, plan->request, plan->device,
                                            plan->memory + saved));
-    smaller.fits = plan->obstacle.empty() && smaller.needed.total <= plan->memory;
+    const bool exact = !subject.compile.input.empty();
+    const uint64_t page_bytes =
+        artifact->header().programs()->Get(subject.program)->kv()->page_bytes();
+    smaller.obstacle =
+        exact ? Obstacle(artifact->header(), page_bytes, *plan, smaller.needed) : plan->obstacle;
+    if (exact && BindsTooMuch(plan->device, smaller.needed)) smaller.largest_context = 0;
+    smaller.fits = smaller.obstacle.empty() && smaller.needed.total <= plan->memory;
     plan->smaller.push_back(std::move(smaller));
   }
   return absl::OkStatus();
@@ -205,14 +236,8 @@ absl::StatusOr<Plan> MakePlan(const PlanFlags& flags) {
   FATHOM_ASSIGN_OR_RETURN(
       plan.largest_context,
       LargestContext(artifact, subject.program, plan.request, plan.device, plan.memory));
-  const uint64_t page_bytes = program.kv()->page_bytes();
-  if (plan.request.context > model) {
-    plan.obstacle = absl::StrCat("the model was made for ", model, " tokens of context");
-  } else if (plan.needed.cache / page_bytes > MaxCachePages(plan.device, page_bytes)) {
-    plan.obstacle = absl::StrCat(
-        "a cache is one buffer, and ", plan.device.id, " takes at most ",
-        FormatBytes(uint64_t{MaxCachePages(plan.device, page_bytes)} * page_bytes));
-  }
+  plan.obstacle = Obstacle(artifact.header(), program.kv()->page_bytes(), plan, plan.needed);
+  if (BindsTooMuch(plan.device, plan.needed)) plan.largest_context = 0;
   plan.fits = plan.obstacle.empty() && plan.needed.total <= plan.memory;
   plan.smaller_is_exact = !subject.compile.input.empty();
   FATHOM_RETURN_IF_ERROR(PlanSmaller(subject, &plan));
@@ -239,7 +264,8 @@ void Print(const PlanFlags& flags, const Plan& plan) {
   for (const auto& [entry, bytes] : plan.needed.scratch_of_entry) Row("  " + entry, bytes, "");
   Row("inputs and logits", plan.needed.inputs_and_logits, "");
   Row("in all", plan.needed.total,
-      absl::StrCat(plan.fits ? "fits in " : "does not fit in ", FormatBytes(plan.memory)));
+      absl::StrCat(plan.needed.total <= plan.memory ? "fits in " : "does not fit in ",
+                   FormatBytes(plan.memory), plan.obstacle.empty() ? "" : ", but:"));
   if (!plan.obstacle.empty()) std::printf("%s\n", plan.obstacle.c_str());
   if (plan.largest_context > 0) {
     std::printf("%-20s %12lld  tokens per sequence\n", "largest context",
@@ -281,6 +307,7 @@ void PrintJson(const PlanFlags& flags, const Plan& plan) {
                                        {"inputs_and_logits", plan.needed.inputs_and_logits},
                                        {"total", plan.needed.total},
                                        {"memory", plan.memory},
+                                       {"longest_binding", plan.needed.longest_binding},
                                        {"fits", plan.fits},
                                        {"obstacle", plan.obstacle},
                                        {"largest_context", plan.largest_context},
@@ -308,8 +335,10 @@ absl::Status RunPlan(const PlanFlags& flags) {
     absl::StrAppend(&hint, "; with --quantize=", smaller.quantize, " it would");
     break;
   }
-  return UnsupportedError(plan.device.id, absl::StrCat("a context of ", plan.request.context,
-                                                       " tokens does not fit; ", hint));
+  return UnsupportedError(
+      plan.device.id,
+      absl::StrCat("a context of ", plan.request.context, " tokens does not fit",
+                   plan.obstacle.empty() ? "" : ": ", plan.obstacle, "; ", hint));
 }
 
 }  // namespace fathom::tools

@@ -118,6 +118,23 @@ TEST_F(Plan, OfThePublishedShapeTakesSeconds) {
   EXPECT_EQ(plan.json["smaller"][1]["largest_context"], 163840);
 }
 
+// Memory is not all: an embedding of 102400 x 2048 in q8 is longer than a binding of lavapipe's may span.
+TEST_F(Plan, SaysWhatADeviceCannotBind) {
+  const std::string model = "tests/golden/configs/deepseek_v2_lite.json --target=vulkan:amd --device=vulkan:0 -c 64";
+  const Result wide = Run(model + " --quantize=q8");
+  if (wide.text.empty() || wide.json["longest_binding"].is_null()) GTEST_SKIP() << "no Vulkan device: " << wide.errors;
+  EXPECT_EQ(wide.json["longest_binding"], 102400LL * 2048 / 16 * 17);
+  const std::string obstacle = wide.json["obstacle"];
+  if (obstacle.empty()) GTEST_SKIP() << "the device binds them";
+  EXPECT_THAT(obstacle, HasSubstr("embed_tokens.weight takes 212.50 MiB, and vulkan:0 binds at most"));
+  EXPECT_THAT(wide.errors, HasSubstr("does not fit: model.embed_tokens.weight takes"));
+  EXPECT_EQ(wide.code, 2);
+  EXPECT_FALSE(wide.json["fits"]);
+  EXPECT_EQ(wide.json["largest_context"], 0);
+  // In q4 it is 118 MB.
+  EXPECT_EQ(Run(model + " --quantize=q4").json["obstacle"], "");
+}
+
 TEST_F(Plan, TakesATargetsProfileFromAFile) {
   std::ofstream(dir_ / "mine.json") << R"({"name": "cpu:mine", "driver": "cpu", "triple": "x86_64-unknown-linux-gnu",
     "cpu": "x86-64-v3", "features": ["avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe"]})";
