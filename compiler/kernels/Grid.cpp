@@ -130,8 +130,8 @@ class GridOf {
 
 }  // namespace
 
-bool fuses(const TargetProfile& profile, Fusion fusion, bool manyTokens) {
-  if (!profile.gpu) return false;
+// The libraries for CPUs and for GPUs have all of them.
+bool fuses(const TargetProfile&, Fusion fusion, bool manyTokens) {
   switch (fusion) {
     case Fusion::kRecordsOut:
     case Fusion::kHeadRecords:
@@ -154,6 +154,8 @@ int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr conf
   std::optional<Enc> enc = encodingOf(word(config, "enc"));
   if (rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent || !enc) return 1;
   WeightLayout layout(*enc, rows, cols);
+  // What is merged for a head should be merged once.
+  if (number(config, "splits", 0)) return roundUp(layout.tiles, 2);
   int64_t bytes = layout.tileBytes * (word(config, "epilogue") == "swiglu" ? 2 : 1);
   // 256 KB are long enough for a stream to get going and stay in the L2 beside the activations. Not
   // fewer than 32 workgroups while a pair of tiles each allows it.

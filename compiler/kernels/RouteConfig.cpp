@@ -17,6 +17,7 @@ RouteConfig RouteConfig::read(Config& cfg, int64_t maxStride) {
   c.method =
       static_cast<Method>(cfg.oneOf("method", {"greedy", "group_limited_greedy", "noaux_tc"}));
   c.normalize = cfg.b("normalize");
+  c.plan = cfg.b("plan", false);
   c.scale = cfg.f("scale");
   c.normEps = cfg.f("norm_eps");
   c.inLd = cfg.in("in_ld", c.experts, maxStride);

@@ -18,6 +18,7 @@ struct RouteConfig {
   Scoring scoring = Scoring::kSoftmax;
   Method method = Method::kGreedy;
   bool normalize = false;
+  bool plan = false;  // one workgroup routes all tokens and makes the plan of the experts
   double scale = 1, normEps = 0;
 
   /// Reads and checks the entries; strides are at most `maxStride`. See Config::failed().

@@ -2,7 +2,6 @@
 // Buffers, records, weights and dispatches of one entry point, and the walk over its ops.
 #include "compiler/lower/EntryLowering.h"
 
-#include "compiler/kernels/Kernels.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -71,8 +70,8 @@ LogicalResult EntryLowering::run() {
 }
 
 LogicalResult EntryLowering::lowerOp(Operation* op) {
-  // Weight expressions and what is lowered with its user.
-  if (op->getNumOperands() == 0 || isa<tensor::DimOp, graph::EncodeOp, graph::LatentCompressOp, func::ReturnOp>(op))
+  // Weight expressions and what is lowered with another op.
+  if (done.contains(op) || op->getNumOperands() == 0 || isa<tensor::DimOp, graph::EncodeOp, graph::LatentCompressOp, func::ReturnOp>(op))
     return success();
   if (isView(op) || op->getName().getStringRef() == "tensor.concat" ||
       op->getName().getStringRef() == "linalg.transpose") {
@@ -153,10 +152,11 @@ FailureOr<Records> EntryLowering::recordsOf(Value value, int64_t groups, int64_t
   return made;
 }
 
-EntryLowering::Wanted EntryLowering::wantedOf(Value value) {
+EntryLowering::Wanted EntryLowering::wantedOf(Value value, Operation* except) {
   Wanted wanted;
   for (OpOperand& use : value.getUses()) {
     Operation* user = use.getOwner();
+    if (user == except) continue;
     Value weight;
     if (auto linear = dyn_cast<graph::LinearOp>(user)) {
       if (linear.getX() == value) weight = linear.getW();

@@ -4,6 +4,7 @@
 #ifndef FATHOM_COMPILER_LOWER_ENTRYLOWERING_H
 #define FATHOM_COMPILER_LOWER_ENTRYLOWERING_H
 
+#include "compiler/kernels/Kernels.h"
 #include "compiler/lower/ProgramLowering.h"
 #include "dialects/graph/Graph.h"
 #include "dialects/schedule/Schedule.h"
@@ -15,6 +16,11 @@
 #include "mlir/IR/Builders.h"
 
 namespace fathom::lower {
+
+/// Runs of the context that one token's attention is cut into. Fixed, so that a result does not
+/// depend on the number of workers; enough of them to keep a machine of many cores busy at long
+/// contexts.
+constexpr int64_t kSplits = 16;
 
 /// The encoding of an encoded weight.
 graph::Encoding encodingOf(mlir::Value encoded);
@@ -105,11 +111,11 @@ class EntryLowering {
   /// A new buffer for the records of `count` rows.
   Records newRecords(mlir::AffineExpr count, int64_t groups, int64_t width, Activation form);
   void encode(const Rows& from, const Records& to, Activation form, mlir::StringRef label);
-  /// In which forms the users of `value` read it.
+  /// In which forms the users of `value` but `except` read it.
   struct Wanted {
     bool f32 = false, bf16 = false, i8 = false;
   };
-  Wanted wantedOf(mlir::Value value);
+  Wanted wantedOf(mlir::Value value, mlir::Operation* except = nullptr);
   /// The norm kernel: rows, records or both, as wanted, become those of `result`.
   mlir::LogicalResult normalise(mlir::Operation* op, mlir::Value result, const Rows& x,
                                 mlir::Value gamma, double eps, int64_t groups, int64_t n,
@@ -131,10 +137,37 @@ class EntryLowering {
   mlir::LogicalResult launchSplit(mlir::Operation* op, mlir::StringRef family, Config config,
                                   mlir::SmallVector<Arg> args, int64_t heads, int64_t width,
                                   mlir::Value result);
+  /// Whether the target's kernels have this fusion in this entry point.
+  bool fuses(kernels::Fusion fusion) {
+    return kernels::fuses(program.profile, fusion, isPrefill());
+  }
+  /// The one form in which `value` is read, if there is only one.
+  std::optional<Activation> onlyForm(mlir::Value value, mlir::Operation* except = nullptr);
+  /// New rows or records of `value`, [count, width], for a kernel that makes them beside its own
+  /// output: sets the entries `formName` and `strideName` of `config`.
+  mlir::Value besides(Config& config, mlir::StringRef formName, mlir::StringRef strideName,
+                      mlir::Value value, Activation form, mlir::AffineExpr count, int64_t width);
+  /// Makes `launched` write the records of `result`, [count, matrices * rows], instead of float32
+  /// where those are all that is read; answers whether.
+  bool writeRecords(Config& config, Launch& launched, mlir::Value result, mlir::AffineExpr count,
+                    int64_t matrices, int64_t rows);
+  /// The records of the heads' first parts that a product per head reads of `result`.
+  void writeHeadRecords(Config& config, Launch& launched, mlir::Value result);
+  /// The norm of the router's input and the router in one: answers whether it is lowered so.
+  mlir::FailureOr<bool> lowerWithRouter(graph::RmsNormOp op);
+  /// The norm of a query's latent together with the cache row that comes from the same projection.
+  mlir::FailureOr<bool> lowerWithAppend(graph::RmsNormOp op);
+  mlir::LogicalResult appendLatent(graph::CacheAppendOp op, graph::RmsNormOp norm);
+  /// The rope op of `q` if the attention kernel rotates for it.
+  graph::RopeOp rotatedByAttention(mlir::Value q);
   /// New records of `result`, [T, heads * width], when one projection reads it and nothing else
   /// does: of each head, or of all heads together.
   std::optional<std::pair<Activation, Records>> recordsOfHeads(mlir::Value result, int64_t heads,
                                                                int64_t width);
+  /// A buffer for the plan of `slots` choices a token among `experts`.
+  mlir::Value newPlan(int64_t slots, int64_t experts);
+  /// The weighted sum of the experts' rows `y`, with the weights `share`, and what is added to it.
+  mlir::LogicalResult combineExperts(graph::MoeExpertsOp op, const Rows& y, mlir::Value share);
   /// A barrier before a dispatch that conflicts with one since the last barrier.
   void separate(llvm::ArrayRef<mlir::Value> buffers, unsigned outputs);
   bool isLastUse(mlir::Value value, mlir::Operation* user);
@@ -160,6 +193,9 @@ class EntryLowering {
   llvm::DenseMap<mlir::Value, mlir::Value> weights;                        // graph.encode -> use_weight
   llvm::SmallPtrSet<void*, 16> written, read;  // buffers since the last barrier
   llvm::DenseMap<mlir::Value, mlir::Value> routes;  // index / weight of a moe_route -> buffer
+  llvm::DenseMap<mlir::Value, mlir::Value> plans;   // index of a moe_route -> plan made with it
+  llvm::DenseMap<mlir::Value, mlir::Value> partials;  // attention -> splits its reader merges
+  llvm::SmallPtrSet<mlir::Operation*, 16> done;       // lowered with an op before them
 };
 
 }  // namespace fathom::lower

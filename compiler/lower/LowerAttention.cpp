@@ -5,13 +5,6 @@
 using namespace mlir;
 
 namespace fathom::lower {
-namespace {
-
-// Runs of the context that one token's attention is cut into. Fixed, so that a result does not depend on
-// the number of workers; enough of them to keep a machine of many cores busy at long contexts.
-constexpr int64_t kSplits = 16;
-
-}  // namespace
 
 Arg EntryLowering::cacheOf(int64_t layer, Config& config) {
   config.set("kv", builder.getStringAttr(program.cacheElement));
@@ -27,25 +20,44 @@ bool EntryLowering::isRotatedByAppend(graph::RopeOp op) {
   return append && append.getRows().size() == 2 && append.getRows()[0] == op.getResult();
 }
 
+// `norm`, if not null, is computed beside: its input lies in the same rows.
+LogicalResult EntryLowering::appendLatent(graph::CacheAppendOp op, graph::RmsNormOp norm) {
+  auto compress = op.getRows()[0].getDefiningOp<graph::LatentCompressOp>();
+  if (!compress) return op.emitOpError("cannot be lowered: expected a row of graph.latent_compress");
+  auto x = rowsOf(compress.getX(), op);
+  auto gamma = weight(compress.getGamma(), op), table = weight(compress.getTable(), op);
+  if (failed(x) || failed(gamma) || failed(table)) return failure();
+  Config config;
+  const Arg layerCache = cacheOf(op.getLayer(), config);
+  config.set("rank", builder.getI64IntegerAttr(compress.getRank()));
+  setRotation(config, compress, compress.getRopeDim());
+  config.set("eps", builder.getF64FloatAttr(compress.getEps()));
+  config.set("in_ld", builder.getI64IntegerAttr(x->ld));
+  config.set("in_offset", builder.getI64IntegerAttr(x->offset));
+  Launch launched{{x->buffer, *gamma}, T(), {P()}, label(op, norm ? "cache_append_norm" : "cache_append")};
+  Value normed;
+  if (norm) {
+    auto query = rowsOf(norm.getX(), norm);
+    auto queryGamma = weight(norm.getGamma(), norm);
+    if (failed(query) || failed(queryGamma)) return failure();
+    config.set("q_n", builder.getI64IntegerAttr(query->width));
+    config.set("q_offset", builder.getI64IntegerAttr(query->offset));
+    config.set("q_eps", norm.getEpsAttr());
+    normed = besides(config, "q_norm", "q_stride", norm.getResult(), *onlyForm(norm.getResult()), T(), query->width);
+    launched.args.push_back(*queryGamma);
+    launched.outputs = 2;
+  }
+  launched.args.append({positions, sequence, pageTable, *table, layerCache});
+  if (norm) launched.args.push_back(normed);
+  launch("latent_append", config, std::move(launched));
+  return success();
+}
+
 LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
+  if (op.getRows().size() == 1) return appendLatent(op, {});
   Config config;
   const Arg layerCache = cacheOf(op.getLayer(), config);
   Launch launched{{}, T(), {P()}, label(op, "cache_append")};
-  if (op.getRows().size() == 1) {
-    auto compress = op.getRows()[0].getDefiningOp<graph::LatentCompressOp>();
-    if (!compress) return op.emitOpError("cannot be lowered: expected a row of graph.latent_compress");
-    auto x = rowsOf(compress.getX(), op);
-    auto gamma = weight(compress.getGamma(), op), table = weight(compress.getTable(), op);
-    if (failed(x) || failed(gamma) || failed(table)) return failure();
-    config.set("rank", builder.getI64IntegerAttr(compress.getRank()));
-    setRotation(config, compress, compress.getRopeDim());
-    config.set("eps", builder.getF64FloatAttr(compress.getEps()));
-    config.set("in_ld", builder.getI64IntegerAttr(x->ld));
-    config.set("in_offset", builder.getI64IntegerAttr(x->offset));
-    launched.args = {x->buffer, *gamma, positions, sequence, pageTable, *table, layerCache};
-    launch("latent_append", config, std::move(launched));
-    return success();
-  }
   auto rope = op.getRows()[0].getDefiningOp<graph::RopeOp>();
   if (!rope || !isRotatedByAppend(rope))
     return op.emitOpError("cannot be lowered: expected a key made by graph.rope with no other user");
@@ -70,7 +82,16 @@ LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config
   const Value partial = newBuffer("partial", T() * (4 * kSplits * heads * (width + 16)));
   config.set("splits", builder.getI64IntegerAttr(kSplits));
   args.push_back(partial);
-  launch(family, config, {std::move(args), T(), {P()}, label(op, "attention")});
+  const bool rotates = config.get("rotate") != nullptr;
+  launch(family, config, {std::move(args), T(), {P()}, label(op, rotates ? "attention_rotated" : "attention")});
+  // A product of each head with its own matrix merges the splits where it takes them.
+  if (fuses(kernels::Fusion::kMergeSplits) && result.hasOneUse())
+    if (auto next = dyn_cast<graph::LinearOp>(*result.user_begin());
+        next && next.getX() == result && next.getW().getType().getRank() == 3 &&
+        next.getW().getType().getDimSize(0) == heads && next.getW().getType().getDimSize(2) == width) {
+      partials[result] = partial;
+      return success();
+    }
   Config combine;
   combine.set("heads", builder.getI64IntegerAttr(heads));
   combine.set("width", builder.getI64IntegerAttr(width));
@@ -124,9 +145,17 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
   config.set("q_ld", builder.getI64IntegerAttr(q->ld));
   config.set("q_head_ld", builder.getI64IntegerAttr(op.getNope() + op.getRopeDim()));
   config.set("q_offset", builder.getI64IntegerAttr(q->offset + op.getNope()));
-  return launchSplit(op, "latent_attention", config,
-                     {latent->buffer, q->buffer, positions, sequence, pageTable, layerCache},
-                     op.getHeads(), op.getRank(), op.getResult());
+  SmallVector<Arg> args = {latent->buffer, q->buffer, positions, sequence, pageTable};
+  if (graph::RopeOp rope = rotatedByAttention(op.getQ())) {
+    auto table = weight(rope.getTable(), op);
+    if (failed(table)) return failure();
+    config.set("rotate", builder.getBoolAttr(true));
+    setRotation(config, rope, op.getRopeDim());
+    args.push_back(*table);
+  }
+  args.push_back(layerCache);
+  return launchSplit(op, "latent_attention", config, std::move(args), op.getHeads(), op.getRank(),
+                     op.getResult());
 }
 
 LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {

@@ -43,32 +43,38 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
   if (failed(w)) return failure();
   if (batch > 1 && n % 16 != 0)
     return op.emitOpError("cannot be lowered: batched weights need a multiple of 16 rows, found ") << n;
-  const Activation form = program.activationFor(encodingOf(op.getW()));
-  auto x = recordsOf(op.getX(), batch, k, form, op);
+  FailureOr<Records> x;
+  if (Value partial = partials.lookup(op.getX())) {
+    config.set("splits", builder.getI64IntegerAttr(kSplits));
+    x = Records{partial, 0, 4 * (k + 16), 0};
+  } else {
+    x = recordsOf(op.getX(), batch, k, program.activationFor(encodingOf(op.getW())), op);
+  }
   if (failed(x)) return failure();
 
   const int64_t width = batch * n;
   Launch launched{{{x->buffer, x->offset}, *w}, T(), {T()}, label(op, "linear")};
   foldOffset(config, "act_offset", launched.args[0], 1);
-  Rows out;
   if (Value bias = op.getBias()) {
     auto value = weight(bias, op);
     if (failed(value)) return failure();
     launched.args.push_back(*value);
   }
+  setProjection(config, op.getResidual() ? "residual" : "store", batch, *x, ld(width),
+                static_cast<bool>(op.getBias()));
   if (Value residual = op.getResidual()) {
     auto value = rowsOf(residual, op);
     if (failed(value)) return failure();
     // The sum takes the place of the residual when nobody reads that afterwards.
-    out = isLastUse(residual, op) ? *value : newRows("sum", T(), width);
-    launched.args.push_back(value->buffer);
-  } else {
-    out = newRows("linear", T(), width);
+    const Rows out = isLastUse(residual, op) ? *value : newRows("sum", T(), width);
+    rows[op.getResult()] = out;
+    config.set("out_ld", builder.getI64IntegerAttr(out.ld));
+    launched.args.append({value->buffer, out.buffer});
+  } else if (!writeRecords(config, launched, op.getResult(), T(), batch, n)) {
+    const Rows out = rows[op.getResult()] = newRows("linear", T(), width);
+    launched.args.push_back(out.buffer);
+    if (batch == 1) writeHeadRecords(config, launched, op.getResult());
   }
-  launched.args.push_back(out.buffer);
-  rows[op.getResult()] = out;
-  setProjection(config, op.getResidual() ? "residual" : "store", batch, *x, out.ld,
-                static_cast<bool>(op.getBias()));
   launch("linear", config, std::move(launched));
   return success();
 }
@@ -82,19 +88,24 @@ LogicalResult EntryLowering::lower(graph::LinearSwigluOp op) {
   const Activation form = program.activationFor(encodingOf(op.getWGate()));
   auto x = recordsOf(op.getX(), 1, type.getDimSize(1), form, op);
   if (failed(x)) return failure();
-  const Rows out = newRows("swiglu", T(), type.getDimSize(0));
-  rows[op.getResult()] = out;
-  setProjection(config, "swiglu", 1, *x, out.ld);
-  Launch launched{{{x->buffer, x->offset}, *gate, *up, out.buffer},
-                  T(),
-                  {T()},
-                  label(op, "linear_swiglu")};
+  const int64_t inner = type.getDimSize(0);
+  setProjection(config, "swiglu", 1, *x, ld(inner));
+  Launch launched{{{x->buffer, x->offset}, *gate, *up}, T(), {T()}, label(op, "linear_swiglu")};
+  if (!writeRecords(config, launched, op.getResult(), T(), 1, inner)) {
+    const Rows out = rows[op.getResult()] = newRows("swiglu", T(), inner);
+    launched.args.push_back(out.buffer);
+  }
   foldOffset(config, "act_offset", launched.args[0], 1);
   launch("linear", config, std::move(launched));
   return success();
 }
 
 LogicalResult EntryLowering::lower(graph::RmsNormOp op) {
+  for (auto lowerWith : {&EntryLowering::lowerWithAppend, &EntryLowering::lowerWithRouter}) {
+    FailureOr<bool> lowered = (this->*lowerWith)(op);
+    if (failed(lowered)) return failure();
+    if (*lowered) return success();
+  }
   auto x = rowsOf(op.getX(), op);
   auto gamma = weight(op.getGamma(), op);
   if (failed(x) || failed(gamma)) return failure();
@@ -151,6 +162,10 @@ LogicalResult EntryLowering::lower(graph::RopeOp op) {
   auto table = weight(op.getTable(), op);
   if (failed(x) || failed(table)) return failure();
   if (x->groups != 1) return op.emitOpError("cannot be lowered: rope of a view");
+  if (rotatedByAttention(op.getResult())) {
+    rows[op.getResult()] = *x;
+    return success();
+  }
   if (!isLastUse(op.getX(), op))
     return op.emitOpError("cannot be lowered: the input of rope has another user");
   rows[op.getResult()] = *x;  // in place

@@ -6,6 +6,10 @@ using namespace mlir;
 
 namespace fathom::lower {
 
+Value EntryLowering::newPlan(int64_t slots, int64_t experts) {
+  return newBuffer("route_plan", T() * (4 * slots) + 4 * (2 * experts + 2));
+}
+
 LogicalResult EntryLowering::lower(graph::MoeRouteOp op) {
   auto logits = rowsOf(op.getLogits(), op);
   if (failed(logits)) return failure();
@@ -34,6 +38,14 @@ LogicalResult EntryLowering::lower(graph::MoeRouteOp op) {
   config.set("norm_eps", builder.getF64FloatAttr(op.getNormEps()));
   config.set("in_ld", builder.getI64IntegerAttr(logits->ld));
   foldOffset(config, "in_offset", launched.args[0], 4);
+  if (fuses(kernels::Fusion::kRoutePlan)) {
+    const Value plan = plans[op.getIndex()] = newPlan(slots, experts + op.getShared());
+    config.set("plan", builder.getBoolAttr(true));
+    launched.args.push_back(plan);
+    launched.outputs = 3;
+    launched.push = {T()};
+    launched.label = label(op, "route_and_plan");
+  }
   launch("route", config, std::move(launched));
   routes[op.getIndex()] = index;
   routes[op.getWeight()] = share;
@@ -49,28 +61,28 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
   const Value index = routes[op.getIndex()], share = routes[op.getWeight()];
   const AffineExpr pairs = T() * topK;
 
-  const Value plan = newBuffer("route_plan", pairs * 4 + 4 * (2 * experts + 2));
-  Config planConfig;
-  planConfig.set("experts", builder.getI64IntegerAttr(experts));
-  planConfig.set("top_k", builder.getI64IntegerAttr(topK));
-  launch("route_plan", planConfig, {{index, plan}, T(), {T()}, label(op, "route_plan")});
+  Value plan = plans.lookup(op.getIndex());
+  if (!plan) {
+    plan = newPlan(topK, experts);
+    Config planConfig;
+    planConfig.set("experts", builder.getI64IntegerAttr(experts));
+    planConfig.set("top_k", builder.getI64IntegerAttr(topK));
+    launch("route_plan", planConfig, {{index, plan}, T(), {T()}, label(op, "route_plan")});
+  }
 
   // One projection over the grouped rows. Inactive experts cost nothing: y counts the active ones.
-  auto project = [&](StringRef part, Config config, const Records& act, SmallVector<Value> weights,
-                     int64_t n, bool gather) {
-    const Rows out = newRows(part, pairs, n);
+  auto project = [&](StringRef part, Config config, const Records& act, ArrayRef<Value> weights,
+                     bool gather, Value out) {
     config.set("experts", builder.getI64IntegerAttr(experts));
     config.set("top_k", builder.getI64IntegerAttr(topK));
     config.set("epilogue", builder.getStringAttr(weights.size() == 2 ? "swiglu" : "store"));
     config.set("gather", builder.getBoolAttr(gather));
     config.set("act_stride", builder.getI64IntegerAttr(act.stride));
-    config.set("out_ld", builder.getI64IntegerAttr(out.ld));
     Launch launched{{{act.buffer, act.offset}}, T(), {T()}, label(op, part)};
     foldOffset(config, "act_offset", launched.args[0], 1);
     launched.args.append(weights.begin(), weights.end());
-    launched.args.append({plan, out.buffer});
+    launched.args.append({plan, out});
     launch("experts", config, std::move(launched));
-    return out;
   };
   Config gateConfig, downConfig;
   auto wGate = matrix(op.getWGate(), op, gateConfig), wUp = weight(op.getWUp(), op);
@@ -79,24 +91,40 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
   const Activation form = program.activationFor(encodingOf(op.getWUp()));
   auto x = recordsOf(op.getX(), 1, hidden, form, op);
   if (failed(x)) return failure();
-  const Rows h = project("experts_gate_up", gateConfig, *x, {*wGate, *wUp}, inner, /*gather=*/true);
-  const Activation downForm = program.activationFor(encodingOf(op.getWDown()));
-  Records encoded{h.buffer, 0, 4 * h.ld, 0};
-  if (downForm != Activation::kF32) {
-    encoded = newRecords(pairs, 1, inner, downForm);
-    encode(h, encoded, downForm, label(op, "experts_encode"));
-  }
-  const Rows y = project("experts_down", downConfig, encoded, {*wDown}, hidden, /*gather=*/false);
 
+  const Activation downForm = program.activationFor(encodingOf(op.getWDown()));
+  Records inside;  // what w_down reads
+  if (downForm != Activation::kF32 && inner % 64 == 0 && fuses(kernels::Fusion::kRecordsOut)) {
+    inside = newRecords(pairs, 1, inner, downForm);
+    gateConfig.set("out_act", builder.getStringAttr(name(downForm)));
+    gateConfig.set("out_stride", builder.getI64IntegerAttr(inside.stride));
+    project("experts_gate_up_records", gateConfig, *x, {*wGate, *wUp}, /*gather=*/true, inside.buffer);
+  } else {
+    const Rows h = newRows("experts_gate_up", pairs, inner);
+    gateConfig.set("out_ld", builder.getI64IntegerAttr(h.ld));
+    project("experts_gate_up", gateConfig, *x, {*wGate, *wUp}, /*gather=*/true, h.buffer);
+    inside = {h.buffer, 0, 4 * h.ld, 0};
+    if (downForm != Activation::kF32) {
+      inside = newRecords(pairs, 1, inner, downForm);
+      encode(h, inside, downForm, label(op, "experts_encode"));
+    }
+  }
+  const Rows y = newRows("experts_down", pairs, hidden);
+  downConfig.set("out_ld", builder.getI64IntegerAttr(y.ld));
+  project("experts_down", downConfig, inside, {*wDown}, /*gather=*/false, y.buffer);
+  return combineExperts(op, y, share);
+}
+
+LogicalResult EntryLowering::combineExperts(graph::MoeExpertsOp op, const Rows& y, Value share) {
   // combine adds one row to the weighted sum always and a second one if there is one.
   SmallVector<Value> addends;
   for (Value addend : {op.getResidual(), op.getShared()})
     if (addend) addends.push_back(addend);
   if (addends.empty()) return op.emitOpError("cannot be lowered: expected a residual or a shared addend");
   Config config;
-  config.set("n", builder.getI64IntegerAttr(hidden));
+  config.set("n", builder.getI64IntegerAttr(y.width));
   config.set("ld", builder.getI64IntegerAttr(y.ld));
-  config.set("top_k", builder.getI64IntegerAttr(topK));
+  config.set("top_k", builder.getI64IntegerAttr(cast<RankedTensorType>(op.getIndex().getType()).getDimSize(1)));
   config.set("shared", builder.getBoolAttr(addends.size() == 2));
   Launch launched{{y.buffer, share}, T(), {}, label(op, "experts_combine")};
   for (Value addend : addends) {
@@ -104,10 +132,28 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
     if (failed(value)) return failure();
     launched.args.push_back(value->buffer);
   }
-  const Rows out = newRows("experts", T(), hidden);
-  rows[op.getResult()] = out;
-  launched.args.push_back(out.buffer);
+  const Rows out = rows[op.getResult()] = newRows("experts", T(), y.width);
+
+  // The norm that the next block begins with.
+  graph::RmsNormOp norm;
+  if (fuses(kernels::Fusion::kCombineNorm))
+    for (Operation* user : op.getResult().getUsers())
+      if (auto found = dyn_cast<graph::RmsNormOp>(user); found && found.getGroups() == 1) norm = found;
+  const std::optional<Activation> form = norm ? onlyForm(norm.getResult()) : std::nullopt;
+  if (!form) {
+    launched.args.push_back(out.buffer);
+    launch("combine", config, std::move(launched));
+    return success();
+  }
+  auto gamma = weight(norm.getGamma(), norm);
+  if (failed(gamma)) return failure();
+  config.set("eps", norm.getEpsAttr());
+  launched.args.append({*gamma, out.buffer});
+  launched.args.push_back(besides(config, "norm", "norm_stride", norm.getResult(), *form, T(), y.width));
+  launched.outputs = 2;
+  launched.label += "_norm";
   launch("combine", config, std::move(launched));
+  done.insert(norm);
   return success();
 }
 

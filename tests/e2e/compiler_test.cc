@@ -155,6 +155,32 @@ TEST_F(Compiler, CompilesFromTheDumpOfEveryPhase) {
 }
 
 // One file, two variants over one set of weights: the loader takes the best that the CPU can run.
+// The dispatches of a decode step that belong to layer 2, a mixture of experts, of a model with latent attention.
+int DispatchesOfALayer(const fs::path& schedule) {
+  const std::string text = Slurp(schedule);
+  int count = 0;
+  const size_t begin = text.find("schedule.entry @decode");
+  const size_t end = text.find("schedule.entry", begin + 1);
+  for (size_t at = begin; (at = text.find("schedule.dispatch", at)) < end; ++at) {
+    const std::string line = text.substr(at, text.find('\n', at) - at);
+    if (line.find("label \"layers.2.") != std::string::npos) ++count;
+  }
+  return count;
+}
+
+TEST_F(Compiler, DecodeOfALatentLayerTakesFewDispatches) {
+  for (const char* target : {"cpu:x86-64-v3", "cpu:x86-64-v4"}) {
+    // With a latent for the queries, and without.
+    ASSERT_EQ(RunCompiler({"models/tiny", std::string("--target=") + target, "--quantize=q4",
+                           "--compile-to=lower", "-o", dir_ / "tiny.mlir"}), 0);
+    EXPECT_EQ(DispatchesOfALayer(dir_ / "tiny.mlir"), 12) << target;
+    ASSERT_EQ(RunCompiler({"tests/golden/configs/deepseek_v2_lite.json", "--weights=random:1",
+                           std::string("--target=") + target, "--quantize=q4", "--compile-to=lower",
+                           "-o", dir_ / "lite.mlir"}), 0);
+    EXPECT_EQ(DispatchesOfALayer(dir_ / "lite.mlir"), 11) << target;
+  }
+}
+
 TEST_F(Compiler, OneArtifactHoldsSeveralVariants) {
   ASSERT_EQ(RunCompiler({kCheckpoint, "--target=cpu:x86-64-v3", "-o", Output("one")}), 0);
   ASSERT_EQ(RunCompiler({kCheckpoint, "--target=cpu:x86-64-v3,cpu:aarch64,null", "-o", Output("three")}), 0);

@@ -18,7 +18,8 @@ Val Cache::rowAt(KernelBuilder& k, Buf table, Val pages, Val sequence, Val posit
   return page + position % pageTokens * rowBytes;
 }
 
-// The row of a latent model: [rms_norm(c) gamma | rope(k_pe)].
+// The row of a latent model: [rms_norm(c) gamma | rope(k_pe)]; with `q_norm` also the latent that
+// queries are made of, normalised.
 LogicalResult emitLatentAppend(KernelBuilder& k) {
   Config& cfg = k.cfg();
   int64_t rank = cfg.in("rank", 16, kMaxWidth, 16);
@@ -27,9 +28,16 @@ LogicalResult emitLatentAppend(KernelBuilder& k) {
   int64_t inLd = cfg.in("in_ld", 0, kMaxStride), inOffset = cfg.in("in_offset", 0, kMaxStride);
   bool interleaved = cfg.b("interleaved");
   Cache cache = Cache::read(cfg, rank + dim);
+  int64_t qWidth = cfg.has("q_norm") ? cfg.in("q_n", 1, kMaxWidth) : 0;
+  RowOutput query = RowOutput::read(cfg, "q_norm", "q_stride", qWidth, kMaxStride);
+  int64_t qOffset = query ? cfg.in("q_offset", 0, kMaxStride) : 0;
+  double qEps = query ? cfg.f("q_eps") : 0;
   if (cfg.failed()) return failure();
-  Buf x = k.in(k.f32()), gamma = k.in(k.f32()), positions = k.in(k.i32()), sequence = k.in(k.i32());
+  Buf x = k.in(k.f32()), gamma = k.in(k.f32()), qGamma, queries;
+  if (query) qGamma = k.in(k.f32());
+  Buf positions = k.in(k.i32()), sequence = k.in(k.i32());
   Buf pageTable = k.in(k.i32()), table = k.in(k.f32()), rows = k.out(k.i8());
+  if (query) queries = k.out(query.isRecord() ? k.i8() : k.f32());
   Val pages = k.push();
 
   Val t = k.x();
@@ -45,6 +53,10 @@ LogicalResult emitLatentAppend(KernelBuilder& k) {
   rope.setPosition(table, position);
   rope.rotate(x, from + rank,
               [&](Val i, Val v, Val count) { k.store(cache.encode(v), row, i + rank, count); });
+  if (query) {
+    RowSink sink = RowSink::at(k, query, queries, t);
+    normaliseRow(k, x, t * inLd + qOffset, qGamma, qWidth, qEps, sink);
+  }
   return success();
 }
 

@@ -3,14 +3,56 @@
 #include <limits>
 
 #include "compiler/kernels/simd/Emitters.h"
-#include "compiler/kernels/simd/Record.h"
+#include "compiler/kernels/simd/SplitMerge.h"
 
 using namespace mlir;
 
 namespace fathom::kernels {
 
-// As rows, or as the records that the next projection reads: out[t, h, :] = sum_s exp(m_s - m) u_s
-// / sum_s exp(m_s - m) l_s; zeros if no split saw a row.
+SplitMerge::SplitMerge(KernelBuilder& k, Buf partial, int64_t splits, int64_t heads, int64_t width)
+    : k_(k), partial_(partial), splits_(splits), heads_(heads), width_(width) {
+  factor_ = k.scratch(k.f32(), 4 * splits);
+}
+
+Val SplitMerge::at(Val split) const {
+  return ((token_ * splits_ + split) * heads_ + head_) * (width_ + 16);
+}
+
+void SplitMerge::begin(Val token, Val head) {
+  token_ = token;
+  head_ = head;
+  Val first = k_.idx(0), last = k_.idx(splits_);
+  Val never = k_.constant(k_.f32(), -std::numeric_limits<double>::infinity());
+  Val top = k_.forLoop(first, last, 1, {never}, [&](Val s, ArrayRef<Val> m) {
+    return Vals{max(k_.load(partial_, at(s) + width_), m[0])};
+  })[0];
+  Val sum = k_.forLoop(first, last, 1, {number(top, 0)}, [&](Val s, ArrayRef<Val> l) {
+    Val f = exp(k_.load(partial_, at(s) + width_) - top);
+    k_.store(f, factor_, s);
+    return Vals{fma(f, k_.load(partial_, at(s) + (width_ + 1)), l[0])};
+  })[0];
+  inverse_ = select(sum > 0.0, number(sum, 1) / sum, sum);
+}
+
+Val SplitMerge::value(Val i) const {
+  Val u = k_.forLoop(k_.idx(0), k_.idx(splits_), 1, {k_.zero()}, [&](Val s, ArrayRef<Val> acc) {
+    return Vals{fma(k_.load(partial_, at(s) + i, 16), k_.load(factor_, s), acc[0])};
+  })[0];
+  return u * inverse_;
+}
+
+void SplitMerge::write(Buf out, Val to) const {
+  k_.forLoop(k_.idx(0), k_.idx(width_), 16, [&](Val i) { k_.store(value(i), out, to + i); });
+}
+
+void SplitMerge::write(RecordWriter& record, Val from) const {
+  int64_t whole = width_ / 32 * 32;
+  k_.forLoop(k_.idx(0), k_.idx(whole), 32,
+             [&](Val i) { record.put(from + i, value(i), value(i + 16)); });
+  if (whole < width_) record.put(k_.idx(whole), value(k_.idx(whole)), k_.zero());
+}
+
+// As rows, or as the records that the next projection reads.
 LogicalResult emitAttentionCombine(KernelBuilder& k) {
   Config& cfg = k.cfg();
   int64_t heads = cfg.in("heads", 1, 1 << 16);
@@ -26,40 +68,17 @@ LogicalResult emitAttentionCombine(KernelBuilder& k) {
               "one record for all heads needs a width that is a multiple of 32, and of 64 in all");
   if (cfg.failed()) return failure();
   Buf partial = k.in(k.f32()), out = k.out(outAct ? k.i8() : k.f32());
-  Buf factor = k.scratch(k.f32(), 4 * splits);
-  int64_t record = width + 16;
   Val t = k.x(), h = k.y();
-  auto at = [&](Val s) { return ((t * splits + s) * heads + h) * record; };
-
-  Val first = k.idx(0), last = k.idx(splits);
-  Val never = k.constant(k.f32(), -std::numeric_limits<double>::infinity());
-  Val top = k.forLoop(first, last, 1, {never}, [&](Val s, ArrayRef<Val> m) {
-    return Vals{max(k.load(partial, at(s) + width), m[0])};
-  })[0];
-  Val sum = k.forLoop(first, last, 1, {number(top, 0)}, [&](Val s, ArrayRef<Val> l) {
-    Val f = exp(k.load(partial, at(s) + width) - top);
-    k.store(f, factor, s);
-    return Vals{fma(f, k.load(partial, at(s) + (width + 1)), l[0])};
-  })[0];
-  Val inverse = select(sum > 0.0, number(sum, 1) / sum, sum);
-  auto value = [&](Val i) {
-    Val u = k.forLoop(first, last, 1, {k.zero()}, [&](Val s, ArrayRef<Val> acc) {
-      return Vals{fma(k.load(partial, at(s) + i, 16), k.load(factor, s), acc[0])};
-    })[0];
-    return u * inverse;
-  };
+  SplitMerge merge(k, partial, splits, heads, width);
+  merge.begin(t, h);
   if (!outAct) {
-    k.forLoop(first, k.idx(width), 16,
-              [&](Val i) { k.store(value(i), out, t * outLd + h * width + i); });
+    merge.write(out, t * outLd + h * width);
     return success();
   }
-  RecordWriter writer(k, form, out, t * actStride + h * headStride,
+  RecordWriter record(k, form, out, t * actStride + h * headStride,
                       headStride ? width : heads * width);
-  Val from = headStride ? k.idx(0) : h * width;
-  int64_t whole = width / 32 * 32;
-  k.forLoop(first, k.idx(whole), 32, [&](Val i) { writer.put(from + i, value(i), value(i + 16)); });
-  if (whole < width) writer.put(k.idx(whole), value(k.idx(whole)), k.zero());
-  if (headStride) writer.fill();
+  merge.write(record, headStride ? k.idx(0) : h * width);
+  if (headStride) record.fill();
   return success();
 }
 

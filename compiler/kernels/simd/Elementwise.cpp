@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // add, swiglu and combine: kernels that go once over the rows they read.
 #include "compiler/kernels/simd/Emitters.h"
+#include "compiler/kernels/simd/Norm.h"
 
 using namespace mlir;
 
@@ -33,16 +34,22 @@ LogicalResult emitSwiglu(KernelBuilder& k) {
   return success();
 }
 
-// out[t] = residual[t] + sum_j weight[t, j] y[t top_k + j] (+ shared[t])
+// out[t] = residual[t] + sum_j weight[t, j] y[t top_k + j] (+ shared[t]), and with `norm` its
+// normalised row.
 LogicalResult emitCombine(KernelBuilder& k) {
   int64_t n = k.cfg().in("n", 1, kMaxWidth);
   int64_t ld = k.cfg().in("ld", n, kMaxStride);
   int64_t topK = k.cfg().in("top_k", 1, 256);
   bool withShared = k.cfg().b("shared");
+  RowOutput norm = RowOutput::read(k.cfg(), "norm", "norm_stride", n, kMaxStride);
+  double eps = norm ? k.cfg().f("eps") : 0;
   if (k.cfg().failed()) return failure();
   Buf y = k.in(k.f32()), weight = k.in(k.f32()), residual = k.in(k.f32(), true), shared;
   if (withShared) shared = k.in(k.f32(), true);
+  Buf gamma, normed;
+  if (norm) gamma = k.in(k.f32());
   Buf out = k.out(k.f32(), true);
+  if (norm) normed = k.out(norm.isRecord() ? k.i8() : k.f32());
   Val t = k.x();
   Vals w;
   for (int64_t j = 0; j < topK; ++j) w.push_back(k.load(weight, t * topK + j));
@@ -53,6 +60,10 @@ LogicalResult emitCombine(KernelBuilder& k) {
     if (withShared) sum = sum + k.load(shared, t * ld + i, 16, count);
     k.store(sum, out, t * ld + i, count);
   });
+  if (norm) {
+    RowSink sink = RowSink::at(k, norm, normed, t);
+    normaliseRow(k, out, t * ld, gamma, n, eps, sink);
+  }
   return success();
 }
 

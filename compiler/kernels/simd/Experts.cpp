@@ -7,18 +7,21 @@ namespace fathom::kernels {
 
 mlir::LogicalResult emitExperts(KernelBuilder& k) {
   Config& cfg = k.cfg();
-  LinearConfig c = LinearConfig::read(k, {"store", "swiglu"});
+  LinearConfig c = LinearConfig::read(k, {"store", "swiglu"}, /*matrices=*/1);
   int64_t experts = cfg.in("experts", 1, kMaxExtent);
   int64_t topK = cfg.in("top_k", 1, kMaxExtent);
   bool gather = cfg.b("gather");
   if (cfg.failed()) return mlir::failure();
 
-  LinearPanel panel{c, {}, {}, {}, {}, {}, {}, {}};
+  LinearPanel panel;
+  panel.config = c;
   panel.act = k.in(k.i8());
   panel.weight = k.in(k.i8());
   if (c.swiglu) panel.weight2 = k.in(k.i8());
   Buf plan = k.in(k.i32());
-  panel.out = k.out(k.f32());
+  panel.out = k.out(c.records ? k.i8() : k.f32());
+  panel.recordColumn = k.idx(0);
+  int64_t outStride = c.records ? c.records.stride : c.outLd;
   k.push();  // T: the plan holds all that this kernel asks of it
 
   auto planned = [&](Val i) { return toIndex(k.load(plan, i)); };
@@ -30,7 +33,7 @@ mlir::LogicalResult emitExperts(KernelBuilder& k) {
     panel.emit(k, k.x(), begin, end, [&](Val p) {
       Val pair = planned(p + (2 * experts + 2));
       Val from = gather ? pair / topK : p, to = gather ? p : pair;
-      return LinearPanel::Row{from * c.actStride, to * c.outLd};
+      return LinearPanel::Row{from * c.actStride, to * outStride, p};
     });
   });
   return mlir::success();

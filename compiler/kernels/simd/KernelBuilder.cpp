@@ -73,7 +73,7 @@ Buf KernelBuilder::scratch(Type elem, int64_t bytes) {
   Buf all{entry.getArgument(entry.getNumArguments() - 4), b_.getI8Type()};
   Val from = idx(scratchBytes_);
   scratchBytes_ += (bytes + 63) / 64 * 64;
-  return elem == all.elem ? all : view(all, from, elem);
+  return view(all, from, elem);
 }
 
 FailureOr<func::FuncOp> KernelBuilder::finish() {

@@ -16,6 +16,7 @@
 
 #include "compiler/kernels/simd/AttentionTile.h"
 #include "compiler/kernels/simd/Emitters.h"
+#include "compiler/kernels/simd/Rope.h"
 
 using namespace mlir;
 
@@ -34,6 +35,7 @@ class LatentAttention {
  private:
   void readConfig();
   void packQueries(Val token, Val head0);
+  void rotateQueries(Val token, Val head0, Val position);
   void packPart(Buf x, function_ref<Val(Val)> from, int64_t elements, int64_t word0);
   Operand rowsOf(Val page);
   void stage(Val pageAt, Val rows);
@@ -47,17 +49,19 @@ class LatentAttention {
   KernelBuilder& k_;
   int64_t heads_ = 0, rank_ = 0, dim_ = 0, splits_ = 0;
   int64_t qLd_ = 0, qHeadLd_ = 0, qOffset_ = 0;
-  double scale_ = 1;
+  double scale_ = 1, mscale_ = 1;
+  bool rotate_ = false, interleaved_ = false;
   Cache cache_;
   Words form_;
   bool staged_ = false;  // bf16 rows are widened into scratch page by page
-  Buf qLatent_, q_, pageTable_, rows_, partial_;
-  Buf query_;   // words [rowWords][16 heads]
-  Buf score_;   // f32 [block tokens][16 heads]
-  Buf weight_;  // words of probabilities [block tokens / per][16 heads]; f32 ones share score_
-  Buf alpha_;   // f32 [16 heads]
-  Buf sum_;     // u: f32 [16 heads][rank], pairs of vectors tangled when form_.pairs
-  Buf wide_;    // staged rows: f32 [block tokens][rank + dim]
+  Buf qLatent_, q_, pageTable_, angles_, rows_, partial_;
+  Buf rotated_;  // f32 [16 heads][dim] with rotate_
+  Buf query_;    // words [rowWords][16 heads]
+  Buf score_;    // f32 [block tokens][16 heads]
+  Buf weight_;   // words of probabilities [block tokens / per][16 heads]; f32 ones share score_
+  Buf alpha_;    // f32 [16 heads]
+  Buf sum_;      // u: f32 [16 heads][rank], pairs of vectors tangled when form_.pairs
+  Buf wide_;     // staged rows: f32 [block tokens][rank + dim]
   Val tableAt_, pageEnd_;
 };
 
@@ -71,6 +75,11 @@ void LatentAttention::readConfig() {
   qHeadLd_ = cfg.in("q_head_ld", 0, kMaxStride);
   qOffset_ = cfg.in("q_offset", 0, kMaxStride);
   splits_ = cfg.in("splits", 1, 4096);
+  rotate_ = cfg.b("rotate", false);
+  if (rotate_) {
+    interleaved_ = cfg.b("interleaved");
+    mscale_ = cfg.f("mscale");
+  }
   cache_ = Cache::read(cfg, rank_ + dim_);
   form_ = Words::choose(k_.profile(), cache_);
   staged_ = cache_.bf16 && !form_.pairs;
@@ -98,8 +107,24 @@ void LatentAttention::packQueries(Val token, Val head0) {
   Val latent = token * (heads_ * rank_), rotated = token * qLd_ + qOffset_;
   packPart(
       qLatent_, [&](Val h) { return latent + head(h) * rank_; }, rank_, 0);
-  packPart(
-      q_, [&](Val h) { return rotated + head(h) * qHeadLd_; }, dim_, rank_ / form_.per());
+  if (rotate_)
+    packPart(
+        rotated_, [&](Val h) { return h * dim_; }, dim_, rank_ / form_.per());
+  else
+    packPart(
+        q_, [&](Val h) { return rotated + head(h) * qHeadLd_; }, dim_, rank_ / form_.per());
+}
+
+// The part of the queries that knows positions, of 16 heads, into rotated_.
+void LatentAttention::rotateQueries(Val token, Val head0, Val position) {
+  rotated_ = k_.scratch(k_.f32(), 4 * kLanes * dim_);
+  Rope rope(k_, dim_, interleaved_, mscale_);
+  rope.setPosition(angles_, position);
+  k_.forLoop(k_.idx(0), k_.idx(kLanes), 1, [&](Val lane) {
+    Val head = min(head0 + lane, k_.idx(heads_ - 1));
+    rope.rotate(q_, token * qLd_ + head * qHeadLd_ + qOffset_,
+                [&](Val i, Val v, Val count) { k_.store(v, rotated_, lane * dim_ + i, count); });
+  });
 }
 
 // The rows of one page of a block, as words.
@@ -265,6 +290,7 @@ LogicalResult LatentAttention::emit() {
   q_ = k_.in(k_.f32());
   Buf positions = k_.in(k_.i32()), sequence = k_.in(k_.i32());
   pageTable_ = k_.in(k_.i32());
+  if (rotate_) angles_ = k_.in(k_.f32());
   rows_ = k_.in(k_.i8());
   partial_ = k_.out(k_.f32());
   Val pages = k_.push();
@@ -278,7 +304,7 @@ LogicalResult LatentAttention::emit() {
   if (staged_) wide_ = k_.scratch(k_.f32(), 4 * block * (rank_ + dim_));
 
   Val token = k_.y(), head0 = k_.z() * kLanes;
-  Val rows = toIndex(k_.load(positions, token)) + 1;
+  Val position = toIndex(k_.load(positions, token)), rows = position + 1;
   tableAt_ = toIndex(k_.load(sequence, token)) * pages;
   Val used = (rows + (cache_.pageTokens - 1)) / cache_.pageTokens;
   Val begin = used * k_.x() / splits_;
@@ -286,7 +312,10 @@ LogicalResult LatentAttention::emit() {
 
   k_.forLoop(k_.idx(0), k_.idx(kLanes * rank_), kLanes,
              [&](Val i) { k_.store(k_.zero(), sum_, i); });
-  k_.ifThen(begin < pageEnd_, [&] { packQueries(token, head0); });
+  k_.ifThen(begin < pageEnd_, [&] {
+    if (rotate_) rotateQueries(token, head0, position);
+    packQueries(token, head0);
+  });
   Vals state = {k_.constant(k_.vec(k_.f32()), kNever), k_.zero()};
   state = k_.forLoop(begin, pageEnd_, blockPages, state, [&](Val first, ArrayRef<Val> in) {
     Val last = min(first + blockPages, pageEnd_);

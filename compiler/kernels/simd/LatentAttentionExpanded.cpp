@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // latent_attention_expanded: prefill of a latent model. One head of one sequence: keys and values
 // of a page are expanded from the latent rows by w_uk and w_uv, once per block of queries.
+#include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/QueryBlock.h"
-#include "compiler/kernels/WeightLayout.h"
 
 using namespace mlir;
 

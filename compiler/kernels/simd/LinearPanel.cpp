@@ -4,7 +4,8 @@
 
 namespace fathom::kernels {
 
-LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef> epilogues) {
+LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef> epilogues,
+                                int64_t matrices) {
   Config& cfg = k.cfg();
   LinearConfig c;
   c.rows = cfg.in("rows", 1, kMaxExtent);
@@ -12,16 +13,44 @@ LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef
   c.enc = readEnc(cfg);
   c.act = readAct(cfg);
   c.actStride = cfg.in("act_stride", 4, kMaxStride, 4);
-  c.outLd = cfg.in("out_ld", roundUp(c.rows, kTileRows), kMaxStride);
   c.panelTiles = cfg.in("panel_tiles", 1, kMaxExtent);
-  c.swiglu = epilogues[cfg.oneOf("epilogue", epilogues)] == "swiglu";
-  if (!cfg.failed())
-    cfg.require(
-        LinearTile::allowed(c.enc, c.act),
-        "config entry 'act' must be 'f32', 'bf16' with enc = 'bf16', or 'i8' with enc = 'q8' or "
-        "'q4', found '" +
-            cfg.s("act") + "' with enc = '" + cfg.s("enc") + "'");
+  llvm::StringRef epilogue = epilogues[cfg.oneOf("epilogue", epilogues)];
+  c.swiglu = epilogue == "swiglu";
+  c.records = RowOutput::read(cfg, "out_act", "out_stride", matrices * c.rows, kMaxStride);
+  c.outLd = c.records ? 0 : cfg.in("out_ld", roundUp(c.rows, kTileRows), kMaxStride);
+  if (cfg.failed()) return c;
+  cfg.require(LinearTile::allowed(c.enc, c.act),
+              "config entry 'act' must be 'f32', 'bf16' with enc = 'bf16', or 'i8' with enc = 'q8' "
+              "or 'q4', found '" +
+                  cfg.s("act") + "' with enc = '" + cfg.s("enc") + "'");
+  if (!c.records) return c;
+  cfg.require(c.records.isRecord() && epilogue != "residual",
+              "config entry 'out_act' must be 'bf16' or 'i8', without epilogue = 'residual'");
+  cfg.require(c.rows % 32 == 0 && c.records.width % 64 == 0 && c.panelTiles % 2 == 0,
+              "out_act needs rows in multiples of 32, 64 of them in all, and an even panel_tiles");
   return c;
+}
+
+HeadRecords HeadRecords::read(KernelBuilder& k, int64_t rows) {
+  Config& cfg = k.cfg();
+  HeadRecords h;
+  if (cfg.s("head_act", "none") == "none") return h;
+  int64_t cols = cfg.in("head_cols", 32, kMaxExtent, 32);
+  h.form = RowOutput::read(cfg, "head_act", "head_act_stride", cols, kMaxStride);
+  h.heads = cfg.in("heads", 1, 1 << 16);
+  h.width = cfg.in("head_width", cols, kMaxExtent, 32);
+  h.headStride = cfg.in("head_act_batch_stride", rowBytes(h.form.form, cols), kMaxStride, 64);
+  if (cfg.failed()) return h;
+  cfg.require(h.form.isRecord() && h.heads * h.width <= rows && cfg.i("panel_tiles") % 2 == 0,
+              "head_act must be 'bf16' or 'i8', heads x head_width at most rows and panel_tiles "
+              "even");
+  return h;
+}
+
+void LinearPanel::start(KernelBuilder& k, Val panel, int64_t chunk) {
+  first_ = panel * config.panelTiles;
+  last_ = min(first_ + config.panelTiles, k.idx(ceilDiv(config.rows, kTileRows)));
+  if (config.records) staged_ = k.scratch(k.f32(), 4 * chunk * panelColumns());
 }
 
 // The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the
@@ -30,34 +59,34 @@ LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef
 // 1 at a time and tile by tile, which with a single token is one sequential stream through the
 // panel.
 void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
-                       llvm::function_ref<Row(Val)> at) const {
+                       llvm::function_ref<Row(Val)> at) {
   LinearTile tile(k, config.enc, config.act, config.cols);
   int64_t many = tile.manyRows();
   // With swiglu the second tile of a register tile is the same rows of the second weight.
   int64_t group = config.swiglu ? 1 : tile.manyTiles();
-  int64_t allTiles = ceilDiv(config.rows, kTileRows);
-  Val first = panel * config.panelTiles;
-  Val last = min(first + config.panelTiles, k.idx(allTiles));
-
-  auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles) {
-    llvm::SmallVector<Row, 8> places;
-    for (int64_t m = 0; m < rows; ++m) places.push_back(at(p + m));
-    emitBlock(k, tile, places, tiles);
-  };
   // Every chunk but the last is a multiple of `many`.
-  constexpr int64_t kChunkBytes = 256 << 10;
+  constexpr int64_t kChunkBytes = 256 << 10, kStagedBytes = 64 << 10;
   int64_t chunk = std::max<int64_t>(1, kChunkBytes / config.actStride / many) * many;
+  if (config.records)
+    chunk = std::clamp(kStagedBytes / (4 * panelColumns()) / many * many, many, chunk);
+  start(k, panel, chunk);
+
   k.forLoop(begin, end, chunk, [&](Val from) {
     Val to = min(from + chunk, end);
     Val wholeEnd = to - (to - from) % many;
     Val rest = to - wholeEnd;
-    k.forLoop(first, last, group, [&](Val t) {
+    auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles) {
+      llvm::SmallVector<Row, 8> places;
+      for (int64_t m = 0; m < rows; ++m) places.push_back(at(p + m));
+      emitBlock(k, tile, places, p - from, tiles);
+    };
+    k.forLoop(first_, last_, group, [&](Val t) {
       Vals tiles{t};
       // An odd last tile is computed twice, to the same values.
-      for (int64_t j = 1; j < group; ++j) tiles.push_back(min(t + j, last - 1));
+      for (int64_t j = 1; j < group; ++j) tiles.push_back(min(t + j, last_ - 1));
       k.forLoop(from, wholeEnd, many, [&](Val p) { block(p, many, tiles); });
       k.ifThen(rest > 0, [&] {
-        k.forLoop(t, min(t + group, last), 1, [&](Val single) {
+        k.forLoop(t, min(t + group, last_), 1, [&](Val single) {
           for (int64_t rows : {4, 2, 1}) {
             if (rows >= many) continue;
             // The bits of `rest` (at most 7) say which blocks it is made of, the larger before.
@@ -67,11 +96,49 @@ void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
         });
       });
     });
+    if (config.records || heads.form)
+      k.forLoop(from, to, 1, [&](Val p) { writeRecords(k, at(p), p - from); });
   });
 }
 
+void LinearPanel::emitRow(KernelBuilder& k, Val panel, const Row& row) {
+  LinearTile tile(k, config.enc, config.act, config.cols);
+  start(k, panel, 1);
+  k.forLoop(first_, last_, 1, [&](Val t) { emitBlock(k, tile, {row}, k.idx(0), {t}); });
+  if (config.records || heads.form) writeRecords(k, row, k.idx(0));
+}
+
+// Once the panel's columns of a row are there, whole groups of 32 become records.
+void LinearPanel::writeRecords(KernelBuilder& k, const Row& row, Val staged) const {
+  Val columns = (last_ - first_) * kTileRows, column0 = first_ * kTileRows;
+  auto writer = [&](const RowOutput& output, Buf buf, Val at) {
+    auto form = output.form == RowForm::kI8 ? RecordWriter::Form::kI8 : RecordWriter::Form::kBf16;
+    return RecordWriter(k, form, buf, at, output.width);
+  };
+  if (config.records) {
+    RecordWriter record = writer(config.records, out, row.out);
+    Val from = staged * panelColumns();
+    k.forLoop(k.idx(0), columns, 32, [&](Val i) {
+      record.put(recordColumn + column0 + i, k.load(staged_, from + i, 16),
+                 k.load(staged_, from + i + 16, 16));
+    });
+    return;
+  }
+  Val all = k.idx(heads.heads * heads.width);
+  k.forLoop(column0, min(column0 + columns, all), 32, [&](Val column) {
+    Val head = column / heads.width, i = column % heads.width;
+    k.ifThen(i < heads.form.width, [&] {
+      RecordWriter record =
+          writer(heads.form, heads.out, row.token * heads.form.stride + head * heads.headStride);
+      record.put(i, k.load(out, row.out + column, 16), k.load(out, row.out + column + 16, 16));
+      k.ifThen(i == heads.form.width - 32, [&] { record.fill(); });
+    });
+  });
+}
+
+// `staged` is the first row's place in staged_.
 void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows,
-                            llvm::ArrayRef<Val> tiles) const {
+                            Val staged, llvm::ArrayRef<Val> tiles) const {
   Vals acts;
   for (const Row& row : rows) acts.push_back(row.act);
   int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
@@ -110,8 +177,13 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
         sum = sum + k.load(residual, rows[m].out + tiles[j] * kTileRows, kTileRows);
       }
   for (size_t m = 0; m < rows.size(); ++m)
-    for (size_t j = 0; j < n; ++j)
-      k.store(sums[m * n + j], out, rows[m].out + tiles[j] * kTileRows);
+    for (size_t j = 0; j < n; ++j) {
+      if (config.records)
+        k.store(sums[m * n + j], staged_,
+                (staged + m) * panelColumns() + (tiles[j] - first_) * kTileRows);
+      else
+        k.store(sums[m * n + j], out, rows[m].out + tiles[j] * kTileRows);
+    }
 }
 
 }  // namespace fathom::kernels

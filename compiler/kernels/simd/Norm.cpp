@@ -3,7 +3,6 @@
 #include "compiler/kernels/simd/Norm.h"
 
 #include "compiler/kernels/simd/Emitters.h"
-#include "compiler/kernels/simd/Record.h"
 
 using namespace mlir;
 
@@ -28,6 +27,34 @@ Val inverseRms(KernelBuilder& k, Buf x, Val from, int64_t n, double eps) {
   Val total = reduceAdd((sums[0] + sums[1]) + (sums[2] + sums[3]));
   Val mean = total * (1.0 / static_cast<double>(n));
   return number(mean, 1) / sqrt(mean + eps);
+}
+
+RowSink RowSink::at(KernelBuilder& k, const RowOutput& output, Buf buf, Val row) {
+  RowSink sink;
+  if (output.form == RowForm::kF32) {
+    sink.rows = buf;
+    sink.to = row * (output.stride / 4);
+  } else if (output) {
+    auto form = output.form == RowForm::kI8 ? RecordWriter::Form::kI8 : RecordWriter::Form::kBf16;
+    sink.record.emplace(k, form, buf, row * output.stride, output.width);
+  }
+  return sink;
+}
+
+void normaliseRow(KernelBuilder& k, Buf x, Val from, Buf gamma, int64_t n, double eps,
+                  RowSink& to) {
+  Val scale = inverseRms(k, x, from, n, eps);
+  auto half = [&](Val i, Val count) {
+    Val y = k.load(x, from + i, 16, count) * scale * k.load(gamma, i, 16, count);
+    if (to.rows.mem) k.store(y, to.rows, to.to + i, count);
+    return y;
+  };
+  forPairs(k, n, [&](Val i, Val countLo, Val countHi) {
+    Val lo = half(i, countLo);
+    Val hi = half(i + 16, countHi);
+    if (to.record) to.record->put(i, lo, hi);
+  });
+  if (to.record) to.record->fill();
 }
 
 LogicalResult emitNorm(KernelBuilder& k) {
@@ -63,19 +90,13 @@ LogicalResult emitNorm(KernelBuilder& k) {
     from = row * inTokenLd + k.y() * inLd + inOffset;
     to = row * outTokenLd + k.y() * outLd + outOffset;
   }
-  Val scale = inverseRms(k, x, from, n, eps);
-  RecordWriter record(k, form, act, row * actStride, n);
-  auto half = [&](Val i, Val count) {
-    Val y = k.load(x, from + i, 16, count) * scale * k.load(gamma, i, 16, count);
-    if (outF32) k.store(y, out, to + i, count);
-    return y;
-  };
-  forPairs(k, n, [&](Val i, Val countLo, Val countHi) {
-    Val lo = half(i, countLo);
-    Val hi = half(i + 16, countHi);
-    if (outAct) record.put(i, lo, hi);
-  });
-  if (outAct) record.fill();
+  RowSink sink;
+  if (outF32) {
+    sink.rows = out;
+    sink.to = to;
+  }
+  if (outAct) sink.record.emplace(k, form, act, row * actStride, n);
+  normaliseRow(k, x, from, gamma, n, eps, sink);
   return success();
 }
 

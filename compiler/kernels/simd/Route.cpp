@@ -24,6 +24,7 @@ class Router {
   void limitGroups();
   Val groupScore(Val group);
   void pick(Val t);
+  void route(Val t);
 
   // Lanes >= count replaced by -inf.
   Val orNever(Val v, Val count) {
@@ -173,36 +174,18 @@ void Router::pick(Val t) {
   });
 }
 
-LogicalResult Router::emit() {
-  c_ = RouteConfig::read(k_.cfg(), kMaxStride);
-  if (k_.cfg().failed()) return failure();
-  logits_ = k_.in(k_.f32());
-  if (c_.biased()) bias_ = k_.in(k_.f32());
-  index_ = k_.out(k_.i32());
-  weight_ = k_.out(k_.f32());
-  scores_ = k_.scratch(k_.f32(), 4 * padded(c_.experts));
-  choice_ = k_.scratch(k_.f32(), 4 * padded(c_.experts));
-  Val t = k_.x();
+void Router::route(Val t) {
   score(t * c_.inLd + c_.inOffset);
-  if (c_.limitsGroups()) {
-    groupScores_ = k_.scratch(k_.f32(), 4 * padded(c_.groups));
-    limitGroups();
-  }
+  if (c_.limitsGroups()) limitGroups();
   pick(t);
-  return success();
 }
 
-LogicalResult emitRoute(KernelBuilder& k) { return Router(k).emit(); }
-
-// A counting sort. plan = [n_active | active ids | first pair of each active expert, end | pairs].
-LogicalResult emitRoutePlan(KernelBuilder& k) {
-  int64_t experts = k.cfg().in("experts", 1, 1 << 16);
-  int64_t topK = k.cfg().in("top_k", 1, 256);
-  if (k.cfg().failed()) return failure();
-  Buf index = k.in(k.i32()), plan = k.out(k.i32());
-  Val tokens = k.push();
+// A counting sort of the pairs of `tokens` tokens, `slots` each, by expert.
+// plan = [n_active | active ids | first pair of each active expert, end | pairs].
+static void planRoutes(KernelBuilder& k, int64_t experts, int64_t slots, Buf index, Buf plan,
+                       Val tokens) {
   Buf next = k.scratch(k.i32(), 4 * experts);
-  Val zero = k.idx(0), all = tokens * topK, none = k.constant(k.i32(), 0);
+  Val zero = k.idx(0), all = tokens * slots, none = k.constant(k.i32(), 0);
   k.forLoop(zero, k.idx(experts), 1, [&](Val e) { k.store(none, next, e); });
   k.forLoop(zero, all, 1, [&](Val p) {
     Val e = toIndex(k.load(index, p));
@@ -227,6 +210,41 @@ LogicalResult emitRoutePlan(KernelBuilder& k) {
     k.store(at + 1, next, e);
     k.store(toInt(p, k.i32()), plan, toIndex(at) + (2 + 2 * experts));
   });
+}
+
+LogicalResult Router::emit() {
+  c_ = RouteConfig::read(k_.cfg(), kMaxStride);
+  if (k_.cfg().failed()) return failure();
+  logits_ = k_.in(k_.f32());
+  if (c_.biased()) bias_ = k_.in(k_.f32());
+  index_ = k_.out(k_.i32());
+  weight_ = k_.out(k_.f32());
+  Buf plan;
+  Val tokens;
+  if (c_.plan) {
+    plan = k_.out(k_.i32());
+    tokens = k_.push();
+  }
+  scores_ = k_.scratch(k_.f32(), 4 * padded(c_.experts));
+  choice_ = k_.scratch(k_.f32(), 4 * padded(c_.experts));
+  if (c_.limitsGroups()) groupScores_ = k_.scratch(k_.f32(), 4 * padded(c_.groups));
+  if (!c_.plan) {
+    route(k_.x());
+    return success();
+  }
+  k_.forLoop(k_.idx(0), tokens, 1, [&](Val t) { route(t); });
+  planRoutes(k_, c_.experts + c_.shared, c_.slots(), index_, plan, tokens);
+  return success();
+}
+
+LogicalResult emitRoute(KernelBuilder& k) { return Router(k).emit(); }
+
+LogicalResult emitRoutePlan(KernelBuilder& k) {
+  int64_t experts = k.cfg().in("experts", 1, 1 << 16);
+  int64_t topK = k.cfg().in("top_k", 1, 256);
+  if (k.cfg().failed()) return failure();
+  Buf index = k.in(k.i32()), plan = k.out(k.i32());
+  planRoutes(k, experts, topK, index, plan, k.push());
   return success();
 }
 
