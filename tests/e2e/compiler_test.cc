@@ -169,7 +169,7 @@ int DispatchesOfALayer(const fs::path& schedule) {
 }
 
 TEST_F(Compiler, DecodeOfALatentLayerTakesFewDispatches) {
-  for (const char* target : {"cpu:x86-64-v3", "cpu:x86-64-v4"}) {
+  for (const char* target : {"cpu:x86-64-v3", "vulkan:generic", "cuda:sm_80"}) {
     // With a latent for the queries, and without.
     ASSERT_EQ(RunCompiler({"models/tiny", std::string("--target=") + target, "--quantize=q4",
                            "--compile-to=lower", "-o", dir_ / "tiny.mlir"}), 0);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// Projections that do more than multiply: the same bytes as the separate kernels, on every GPU.
+// Projections that do more than multiply: the same bytes as the separate kernels.
 #include <span>
 #include <tuple>
 
-#include "tests/unit/compiler/kernels/gpu_fusion_cases.h"
+#include "tests/unit/compiler/kernels/fusion_cases.h"
 
 namespace fathom::testing {
 namespace {
@@ -57,7 +57,7 @@ std::vector<uint8_t> weightBytes(const std::string& enc, int64_t rows, int64_t c
   return bytes;
 }
 
-TEST(GpuFusedLinear, WritesRecordsOfItsOutputs) {
+TEST(FusedLinear, WritesRecordsOfItsOutputs) {
   const Projection all[] = {
       {"bias", 192, 64, 1, "store", true}, {"swiglu", 128, 70, 1, "swiglu"}, {"heads", 32, 97, 4}};
   for (const std::string& profile : profilesThatFuse(Fusion::kRecordsOut, /*many=*/true))
@@ -100,7 +100,7 @@ TEST(GpuFusedLinear, WritesRecordsOfItsOutputs) {
 }
 
 // A plan by hand: five experts, of which some idle; two experts to a token.
-TEST(GpuFusedExperts, WriteRecordsOfTheirOutputs) {
+TEST(FusedExperts, WriteRecordsOfTheirOutputs) {
   constexpr int64_t kExperts = 5, kTopK = 2, kRows = 64, kCols = 77, kTokens = 9;
   const std::vector<int32_t> index = {2, 1, 2, 0, 2, 4, 2, 4, 2, 1, 2, 0, 2, 4, 2, 1, 2, 4};
   for (const std::string& profile : profilesThatFuse(Fusion::kRecordsOut, /*many=*/true))
@@ -156,7 +156,7 @@ TEST(GpuFusedExperts, WriteRecordsOfTheirOutputs) {
 }
 
 // head_cols on and off whole superblocks; columns behind the heads.
-TEST(GpuFusedLinear, WritesRecordsOfHeads) {
+TEST(FusedLinear, WritesRecordsOfHeads) {
   struct {
     int64_t rows, heads, width, cols;
   } shapes[] = {{192, 2, 96, 32}, {192, 3, 64, 64}, {150, 1, 128, 96}};
@@ -194,7 +194,7 @@ TEST(GpuFusedLinear, WritesRecordsOfHeads) {
       }
 }
 
-TEST(GpuFusedLinear, NormalisesItsActivations) {
+TEST(FusedLinear, NormalisesItsActivations) {
   for (const std::string& profile : profilesThatFuse(Fusion::kNormLinear))
     for (auto [enc, form, cols] : std::initializer_list<std::tuple<std::string, std::string, int>>{
              {"f32", "i8", 77}, {"f32", "f32", 64}, {"bf16", "bf16", 77}, {"q4", "f32", 128}}) {
@@ -242,7 +242,7 @@ TEST(GpuFusedLinear, NormalisesItsActivations) {
 }
 
 // Splits: one that saw nothing among others, and a token of which no split saw a row.
-TEST(GpuFusedLinear, MergesTheSplitsOfAttention) {
+TEST(FusedLinear, MergesTheSplitsOfAttention) {
   constexpr int64_t kHeads = 2, kSplits = 3, kTokens = 3, kRows = 64, kCols = 112;
   constexpr int64_t kRecord = kCols + 16;
   for (const std::string& profile : profilesThatFuse(Fusion::kMergeSplits))
@@ -283,7 +283,7 @@ TEST(GpuFusedLinear, MergesTheSplitsOfAttention) {
     }
 }
 
-TEST(GpuFusedLinear, ExplainsWhatItCannotDo) {
+TEST(FusedLinear, ExplainsWhatItCannotDo) {
   for (const std::string& profile : gpuProfiles()) {
     const std::string good =
         "rows = 64, cols = 64, enc = \"f32\", act = \"f32\", act_stride = 256, out_ld = 64, "

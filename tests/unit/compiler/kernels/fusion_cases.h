@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// What the tests of GPUs' fused kernels share: profiles, configurations, and records to compare.
-#ifndef FATHOM_TESTS_UNIT_COMPILER_KERNELS_GPU_FUSION_CASES_H
-#define FATHOM_TESTS_UNIT_COMPILER_KERNELS_GPU_FUSION_CASES_H
+// What the tests of fused kernels share: profiles, configurations, and records to compare.
+#ifndef FATHOM_TESTS_UNIT_COMPILER_KERNELS_FUSION_CASES_H
+#define FATHOM_TESTS_UNIT_COMPILER_KERNELS_FUSION_CASES_H
 
 #include <algorithm>
 #include <string>
@@ -12,18 +12,18 @@
 
 namespace fathom::testing {
 
-/// The profiles of GPUs that run here and can do `fusion`. On Vulkan also those with other shapes
-/// of workgroups, which any device can run. With `many` each GPU's form for many tokens as well.
+/// The profiles that run here and can do `fusion`. On Vulkan also those with other shapes of
+/// workgroups, which any device can run. With `many` each GPU's form for many tokens as well.
 inline std::vector<std::string> profilesThatFuse(kernels::Fusion fusion, bool many = false) {
   std::vector<std::string> names;
   auto add = [&](const std::string& name) {
     if (kernels::fuses(profileNamed(name), fusion, name.ends_with("+many"))) names.push_back(name);
   };
-  for (const std::string& name : gpuProfiles()) {
+  for (const std::string& name : runnableProfiles()) {
     add(name);
     if (name == "vulkan:generic")
       for (const char* other : {"vulkan:32bit", "vulkan:lavapipe", "vulkan:nvidia"}) add(other);
-    if (many) add(name + "+many");
+    if (many && isGpu(name)) add(name + "+many");
   }
   return names;
 }
@@ -114,4 +114,4 @@ inline ConfigText normConfig(int64_t n, int64_t ld, int64_t offset, double eps,
 
 }  // namespace fathom::testing
 
-#endif  // FATHOM_TESTS_UNIT_COMPILER_KERNELS_GPU_FUSION_CASES_H
+#endif  // FATHOM_TESTS_UNIT_COMPILER_KERNELS_FUSION_CASES_H
