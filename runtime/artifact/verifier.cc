@@ -284,6 +284,10 @@ class HeaderVerifier {
                    absl::StrCat(kv.page_tokens(), " x ", kv.layers(), " x ", kv.row_bytes()),
                    kv.page_bytes());
     }
+    if (bytes == 0 && kv.page_tokens() != 0) {
+      return Error(where, "out of range", "at least 1 layer and 1 byte per row",
+                   absl::StrCat(kv.layers(), " layers, ", kv.row_bytes(), " bytes"));
+    }
     if (kv.page_tokens() == 0 || kv.page_tokens() > 65536) {
       return Error(where + ".page_tokens", "out of range", "1 to 65536", kv.page_tokens());
     }

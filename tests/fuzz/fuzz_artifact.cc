@@ -11,6 +11,7 @@
 #include "runtime/artifact/verifier.h"
 #include "runtime/artifact/weights.h"
 #include "runtime/exec/context.h"
+#include "runtime/exec/memory_plan.h"
 #include "runtime/hal/driver_registry.h"
 #include "runtime/schema/prefix.h"
 
@@ -46,6 +47,10 @@ void RunEverything(const std::string& path) {
   const auto artifact = Artifact::Open(path);
   if (!artifact.ok()) return;
   (void)(*artifact)->VerifyHashes(1);
+  for (uint32_t i = 0; i < (*artifact)->header().programs()->size(); ++i) {
+    (void)PlanMemory(**artifact, i, {4096, 2, 64});
+    (void)LargestContext(**artifact, i, {1, 1, 1}, {}, 1 << 20);
+  }
   const auto weights = Weights::Load(*artifact, LoadMode::map);
   if (!weights.ok()) return;
   const auto device = hal::MakeDriverRegistry().Open("null", {});

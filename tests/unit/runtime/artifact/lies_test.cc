@@ -124,6 +124,16 @@ const Lie kLies[] = {
        Program0(a).kv->row_bytes = 4;
        Program0(a).kv->page_bytes = 0;
      }},
+    {"kv_layers", ".kv: out of range",
+     [](ArtifactT& a) {
+       Program0(a).kv->layers = 0;
+       Program0(a).kv->page_bytes = 0;
+     }},
+    {"kv_rows", ".kv: out of range",
+     [](ArtifactT& a) {
+       Program0(a).kv->row_bytes = 0;
+       Program0(a).kv->page_bytes = 0;
+     }},
     {"kv_tokens", "kv.page_tokens",
      [](ArtifactT& a) {
        Program0(a).kv->page_tokens = 0;
