@@ -19,17 +19,20 @@ struct Decode {
   Buf positions, sequence, pageTable, partial;
   Val pages;
 
-  // Workgroup (split, token, z) serves `count` heads from `head` on.
-  void run(Val head, Val count, Val keyAt, Val valueAt, int64_t keyAlign) {
+  // Workgroup (split, token, z) serves `count` heads from `head` on. `fillQueries` is for splits
+  // that have rows.
+  void run(Val head, Val count, Val keyAt, Val valueAt, int64_t keyAlign,
+           function_ref<void()> fillQueries) {
     Val token = k.y();
     Val seen = toIndex(k.load(positions, token)) + 1;
     k.forLanes(queries, [&](Val q) { k.store(toInt(seen, k.i32()), block.visible(), q); });
     Vals sums = block.begin();
-    k.barrier();
     Val first = window ? max(seen - window, k.idx(0)) : k.idx(0);
     Val page0 = first / cache.pageTokens;
     Val used = (seen + (cache.pageTokens - 1)) / cache.pageTokens - page0;
     Val begin = page0 + used * k.x() / splits, end = page0 + used * (k.x() + 1) / splits;
+    k.ifThen(begin < end, fillQueries);
+    k.barrier();
     Val tableAt = toIndex(k.load(sequence, token)) * pages;
     sums = block.attend(pageTable, tableAt, begin, end, seen, keyAt, valueAt, keyAlign, sums);
     int64_t record = width + 16;
@@ -114,16 +117,17 @@ LogicalResult emitAttention(SimtBuilder& k) {
   rotation.begin(positions);
   Val kvHead = k.z() / blocks, inGroup = k.z() % blocks * queries;
   Val head = kvHead * group + inGroup, count = min(k.idx(group) - inGroup, k.idx(queries));
-  k.forLanes(queries * headDim, [&](Val i) {
-    Val row = min(i / headDim, count - 1);
-    Val from = k.y() * qLd + (head + row) * headDim;
-    k.store(rotation.element(q, from, i % headDim) * scale, block.query(), i);
-  });
   int64_t per = cache.perWord();
   Decode decode{k,       cache,     block,    splits,    heads,   headDim, window,
                 queries, positions, sequence, pageTable, partial, pages};
   decode.run(head, count, kvHead * (headDim / per), (kvHead + kvHeads) * (headDim / per),
-             headDim / per);
+             headDim / per, [&] {
+               k.forLanes(queries * headDim, [&](Val i) {
+                 Val row = min(i / headDim, count - 1);
+                 Val from = k.y() * qLd + (head + row) * headDim;
+                 k.store(rotation.element(q, from, i % headDim) * scale, block.query(), i);
+               });
+             });
   return success();
 }
 
@@ -156,13 +160,14 @@ LogicalResult emitLatentAttention(SimtBuilder& k) {
       k.store(element(h, i % n) * scale, block.query(), i / n * width + i % n + to);
     });
   };
-  fill(rank, 0, [&](Val h, Val i) { return k.load(latent, (k.y() * heads + h) * rank + i); });
-  rotation.begin(positions);
-  fill(dim, rank,
-       [&](Val h, Val i) { return rotation.element(q, k.y() * qLd + h * qHeadLd + qOffset, i); });
   Decode decode{k,       cache,     block,    splits,    heads,   rank, 0,
                 queries, positions, sequence, pageTable, partial, pages};
-  decode.run(head, count, k.idx(0), k.idx(0), 0);
+  decode.run(head, count, k.idx(0), k.idx(0), 0, [&] {
+    fill(rank, 0, [&](Val h, Val i) { return k.load(latent, (k.y() * heads + h) * rank + i); });
+    rotation.begin(positions);
+    fill(dim, rank,
+         [&](Val h, Val i) { return rotation.element(q, k.y() * qLd + h * qHeadLd + qOffset, i); });
+  });
   return success();
 }
 

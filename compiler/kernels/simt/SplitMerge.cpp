@@ -29,10 +29,14 @@ void SplitMerge::begin(Val token, Val head) {
   inverse_ = select(some, number(sum, 1) / select(some, sum, number(sum, 1)), number(sum, 0));
 }
 
+// Splits that count for nothing, most of them in a short context, are not read.
 Val SplitMerge::element(Val i) const {
   Val zero = number(inverse_, 0);
   Val u = k_.forLoop(k_.idx(0), k_.idx(splits_), 1, {zero}, [&](Val s, ArrayRef<Val> in) {
-    return Vals{fma(k_.load(partial_, at(s) + i), k_.load(factor_, s), in[0])};
+    Val factor = k_.load(factor_, s);
+    return k_.ifElse(
+        factor != 0, [&] { return Vals{fma(k_.load(partial_, at(s) + i), factor, in[0])}; },
+        [&] { return Vals{in[0]}; });
   })[0];
   return u * inverse_;
 }
