@@ -63,6 +63,12 @@ class Config {
     Fail(field, "true or false", value.type_name());
     return false;
   }
+  // The bytes of `rows` rows of n values in the form that `field` names; 0 for "none".
+  double FormBytes(const char* field, double rows, double n) {
+    const std::string form = Text(field, "none");
+    return form == "none" ? 0 : rows * RecordBytes(form, n);
+  }
+  bool Has(const char* field) { return Text(field, "none") != "none"; }
   double KvBytes() { return Text("kv", "bf16") == "f32" ? 4 : 2; }
 
   const absl::Status& status() const { return status_; }
@@ -81,6 +87,9 @@ class Config {
   absl::Status status_;
 };
 
+constexpr double kNormOps = 4;    // per value: square, sum, scale, gain
+constexpr double kRotateOps = 3;  // two products and a sum
+
 double Sum(const std::vector<double>& values) {
   return std::accumulate(values.begin(), values.end(), 0.0);
 }
@@ -89,11 +98,21 @@ KernelCost Linear(const KernelUse& use, Config& c) {
   const double n = c.Size("rows"), k = c.Size("cols"), batch = c.Number("batch", 1);
   const double rows = static_cast<double>(use.rows);
   const std::string act = c.Text("act", "f32"), epilogue = c.Text("epilogue", "store");
+  const double splits = c.Number("splits", 0);
   KernelCost cost;
   cost.weight_bytes = Sum(use.tensors);
-  cost.other_bytes = rows * batch * (RecordBytes(act, k) + kF32Bytes * n);
+  // What is multiplied: records, or the sums of attention's splits, merged here.
+  cost.other_bytes =
+      rows * batch * (splits > 0 ? splits * kF32Bytes * (k + 16) : RecordBytes(act, k));
+  cost.other_bytes += c.Has("out_act") ? c.FormBytes("out_act", rows, batch * n)
+                                       : rows * batch * kF32Bytes * n;
   if (epilogue == "residual") cost.other_bytes += rows * batch * kF32Bytes * n;
+  // Further outputs: records of heads' first columns, the norm of the input.
+  if (c.Has("head_act"))
+    cost.other_bytes += c.FormBytes("head_act", rows * c.Size("heads"), c.Size("head_cols"));
+  cost.other_bytes += c.FormBytes("norm", rows, k);
   cost.ops = 2 * rows * batch * n * k * (epilogue == "swiglu" ? 2 : 1);
+  cost.ops += rows * batch * splits * 2 * k + (c.Has("norm") ? rows * kNormOps * k : 0);
   cost.unit = UnitOf(act);
   return cost;
 }
@@ -112,7 +131,8 @@ KernelCost Experts(const KernelUse& use, Config& c) {
   cost.weight_bytes = Sum(use.tensors) * hit / all;
   // A gathered row is read once, whatever number of experts want it.
   cost.other_bytes = (c.Flag("gather") ? tokens : pairs) * RecordBytes(act, k) +
-                     pairs * kF32Bytes * n + 4 * (2 * all + 2 + pairs);
+                     (c.Has("out_act") ? c.FormBytes("out_act", pairs, n) : pairs * kF32Bytes * n) +
+                     4 * (2 * all + 2 + pairs);
   cost.ops = 2 * pairs * n * k * (c.Text("epilogue", "store") == "swiglu" ? 2 : 1);
   cost.unit = UnitOf(act);
   return cost;
@@ -122,12 +142,11 @@ KernelCost Norm(const KernelUse& use, Config& c, double tokens) {
   const double n = c.Size("n");
   const double rows =
       (c.Flag("gather") ? static_cast<double>(use.logit_rows) : tokens) * c.Number("rows_per_token", 1);
-  const std::string act = c.Text("out_act", "none");
   KernelCost cost;
   cost.weight_bytes = Sum(use.tensors);
   cost.other_bytes = rows * kF32Bytes * n * (c.Flag("out_f32") ? 2 : 1) +
-                     (act == "none" ? 0 : rows * RecordBytes(act, n));
-  cost.ops = rows * 4 * n;  // square, sum, scale, gain
+                     c.FormBytes("out_act", rows, n);
+  cost.ops = rows * kNormOps * n;
   return cost;
 }
 
@@ -137,7 +156,13 @@ KernelCost Append(Config& c, double tokens, double width, double rotated, double
   cost.weight_bytes = kF32Bytes * normed;
   cost.cache_bytes = tokens * width * c.KvBytes();
   cost.other_bytes = tokens * kF32Bytes * (width + 2 * c.Number("dim", 0));  // and angles
-  cost.ops = tokens * (3 * rotated + 4 * normed);
+  cost.ops = tokens * (kRotateOps * rotated + kNormOps * normed);
+  if (c.Has("q_norm")) {  // the query's latent as well
+    const double n = c.Size("q_n");
+    cost.weight_bytes += kF32Bytes * n;
+    cost.other_bytes += tokens * kF32Bytes * n + c.FormBytes("q_norm", tokens, n);
+    cost.ops += tokens * kNormOps * n;
+  }
   return cost;
 }
 
@@ -150,6 +175,7 @@ KernelCost LatentAttention(Config& c, const CallWork& work) {
   cost.other_bytes = tokens * heads * kF32Bytes *
                      ((rank + dim) + c.Number("splits", 1) * (rank + 16));
   cost.ops = pairs * heads * 2 * (2 * rank + dim);
+  if (c.Flag("rotate")) cost.ops += tokens * heads * kRotateOps * dim;
   cost.unit = UnitOf(c.Text("kv", "bf16"));
   return cost;
 }
@@ -182,6 +208,7 @@ KernelCost Attention(Config& c, const CallWork& work, bool prefill) {
   const double out = prefill ? width : c.Number("splits", 1) * (width + 16);
   cost.other_bytes = tokens * heads * kF32Bytes * (width + out);
   cost.ops = pairs * heads * 4 * width;
+  if (c.Flag("rotate")) cost.ops += tokens * heads * kRotateOps * c.Number("dim");
   cost.unit = UnitOf(c.Text("kv", "bf16"));
   return cost;
 }
@@ -210,6 +237,8 @@ KernelCost Route(const KernelUse& use, Config& c, double tokens) {
   KernelCost cost = Elementwise(tokens, experts, 1, 2);
   cost.weight_bytes = Sum(use.tensors);
   cost.other_bytes += tokens * picked * 8;
+  if (c.Flag("plan"))
+    cost.other_bytes += 4 * (2 * (experts + c.Number("shared", 0)) + 2 + tokens * picked);
   return cost;
 }
 
@@ -227,10 +256,15 @@ KernelCost CostOfFamily(const KernelUse& use, Config& c, const CallWork& work) {
   if (family == "route") return Route(use, c, tokens);
   if (family == "add") return Elementwise(tokens, c.Size("n"), 3, 1);
   if (family == "swiglu") return Elementwise(tokens, c.Size("n"), 3, 5);
-  if (family == "rope") return Elementwise(tokens * c.Size("heads"), c.Size("dim"), 2, 3);
+  if (family == "rope") return Elementwise(tokens * c.Size("heads"), c.Size("dim"), 2, kRotateOps);
   if (family == "combine") {
-    const double picked = c.Size("top_k");
-    return Elementwise(tokens, c.Size("n"), picked + 2 + (c.Flag("shared") ? 1 : 0), 2 * picked);
+    const double picked = c.Size("top_k"), n = c.Size("n");
+    KernelCost cost =
+        Elementwise(tokens, n, picked + 2 + (c.Flag("shared") ? 1 : 0), 2 * picked);
+    cost.weight_bytes = Sum(use.tensors);  // the gain of a norm behind it
+    cost.other_bytes += c.FormBytes("norm", tokens, n);
+    if (c.Has("norm")) cost.ops += tokens * kNormOps * n;
+    return cost;
   }
   KernelCost cost;
   if (family == "embed") {

@@ -128,6 +128,42 @@ TEST(KernelCost, SmallKernels) {
   EXPECT_EQ(unknown.bytes(), 15);
 }
 
+// docs/spec/kernels.md, "Fused forms".
+TEST(KernelCost, FusedForms) {
+  KernelUse use{.tensors = {1000, 100}, .rows = 3};
+  json config = {{"rows", 32}, {"cols", 128}, {"act", "i8"}, {"out_act", "i8"}, {"batch", 2}};
+  // Two batches' 64 columns make one record of 80 bytes.
+  Expect(Cost("linear", config, {}, use), 1100, 0, 3 * (2 * 160 + 80), 2 * 3 * 2 * 32 * 128,
+         Unit::kInt8);
+  config = {{"rows", 64}, {"cols", 128}, {"act", "i8"}, {"head_act", "bf16"}, {"heads", 2},
+            {"head_cols", 32}};
+  Expect(Cost("linear", config, {}, use), 1100, 0, 3 * (160 + 256 + 2 * 64), 2 * 3 * 64 * 128,
+         Unit::kInt8);
+  config = {{"rows", 32}, {"cols", 128}, {"act", "f32"}, {"norm", "f32"}};
+  Expect(Cost("linear", config, {}, use), 1100, 0, 3 * (512 + 128 + 512),
+         2 * 3 * 32 * 128 + 3 * 4 * 128);
+  config = {{"rows", 32}, {"cols", 128}, {"act", "i8"}, {"batch", 2}, {"splits", 4}};
+  Expect(Cost("linear", config, {}, use), 1100, 0, 3 * 2 * (4 * 4 * 144 + 128),
+         2 * 3 * 2 * 32 * 128 + 3 * 2 * 4 * 2 * 128, Unit::kInt8);
+  config = {{"rows", 64}, {"cols", 64}, {"experts", 2}, {"top_k", 2}, {"act", "i8"},
+            {"gather", true}, {"out_act", "i8"}};
+  Expect(Cost("experts", config, {1, 3, 0}, use), 1100, 0, 3 * 80 + 6 * 80 + 4 * (6 + 6),
+         2 * 6 * 64 * 64, Unit::kInt8);
+
+  config = {{"n", 64}, {"top_k", 2}, {"norm", "i8"}};
+  Expect(Cost("combine", config, {1, 3, 0}, {.tensors = {256}}), 256, 0, 3 * (64 * 16 + 80),
+         3 * 64 * (4 + 4));
+  config = {{"experts", 8}, {"top_k", 2}, {"shared", 1}, {"plan", true}};
+  Expect(Cost("route", config, {1, 3, 0}), 0, 0, 3 * 32 + 3 * 24 + 4 * (2 * 9 + 2 + 9), 3 * 8 * 2);
+  config = {{"rank", 32}, {"dim", 16}, {"kv", "bf16"}, {"q_norm", "i8"}, {"q_n", 64}};
+  Expect(Cost("latent_append", config, {1, 2, 0}), 128 + 256, 192,
+         2 * (4 * (48 + 32) + 256 + 80), 2 * (3 * 16 + 4 * 32 + 4 * 64));
+  config = {{"heads", 2}, {"rank", 32}, {"dim", 16}, {"kv", "bf16"}, {"splits", 4}};
+  const double plain = Cost("latent_attention", config, {1, 1, 99}).ops;
+  config["rotate"] = true;
+  EXPECT_DOUBLE_EQ(Cost("latent_attention", config, {1, 1, 99}).ops, plain + 2 * 3 * 16);
+}
+
 TEST(KernelCost, ErrorsNameTheField) {
   const auto error = [](const json& config) {
     return std::string(CostOf({.name = "k", .family = "linear"}, config, {}).status().message());
