@@ -31,8 +31,10 @@ simt::ProjectionShape projectionShape(const GpuProfile& gpu, mlir::DictionaryAtt
     llvm::StringRef form = word(config, name);
     return !form.empty() && form != "none";
   };
-  return simt::ProjectionShape::of(gpu, word(config, "form"),
-                                   given("out_act") || given("head_act"));
+  return simt::ProjectionShape::of(
+      gpu,
+      {word(config, "form"), word(config, "enc"), word(config, "act"), word(config, "epilogue"),
+       config.contains("experts"), given("out_act") || given("head_act")});
 }
 
 std::optional<Enc> encodingOf(llvm::StringRef name) {

@@ -173,7 +173,8 @@ void TargetProfile::setFeatures(std::vector<std::string> names) {
 
 llvm::StringRef TargetProfile::activationFor(llvm::StringRef encoding) const {
   if (encoding == "q8" || encoding == "q4") return "i8";
-  return encoding == "bf16" && avx512Bf16 ? "bf16" : "f32";
+  bool bf16 = avx512Bf16 || (gpu && gpu->mma == "mma_sync" && gpu->asyncCopy);
+  return encoding == "bf16" && bf16 ? "bf16" : "f32";
 }
 
 llvm::json::Value TargetProfile::toJson() const {

@@ -35,12 +35,18 @@ using namespace mlir;
 namespace fathom::cuda {
 namespace {
 
-// The descriptor of a flat buffer of unknown size at `pointer`, with 32-bit indices.
+// What the conversion makes of a flat buffer at a `pointer`, with 32-bit indices.
+Type descriptorOf(Type pointer) {
+  MLIRContext* context = pointer.getContext();
+  auto i32 = IntegerType::get(context, 32);
+  auto list = LLVM::LLVMArrayType::get(i32, 1);
+  return LLVM::LLVMStructType::getLiteral(context, {pointer, pointer, i32, list, list});
+}
+
+// The descriptor of a flat buffer of unknown size at `pointer`.
 Value describe(OpBuilder& b, Location loc, Type memref, Value pointer) {
   Type i32 = b.getI32Type();
-  auto list = LLVM::LLVMArrayType::get(i32, 1);
-  auto descriptor = LLVM::LLVMStructType::getLiteral(
-      b.getContext(), {pointer.getType(), pointer.getType(), i32, list, list});
+  Type descriptor = descriptorOf(pointer.getType());
   auto constant = [&](int32_t v) -> Value {
     return LLVM::ConstantOp::create(b, loc, i32, b.getI32IntegerAttr(v));
   };
@@ -94,6 +100,25 @@ void lowerSignature(gpu::GPUFuncOp func) {
   // it is told that fewer will do.
   if (func->hasAttr("fathom.many_sums"))
     func->setAttr(NVVM::NVVMDialect::getMinctasmAttrName(), b.getI32IntegerAttr(1));
+}
+
+// Kernels ask for a buffer's address by a cast to a pointer into its memory.
+void lowerAddresses(gpu::GPUFuncOp func) {
+  func.walk([](UnrealizedConversionCastOp op) {
+    auto memref = dyn_cast<MemRefType>(op.getOperand(0).getType());
+    auto wanted = dyn_cast<LLVM::LLVMPointerType>(op.getResult(0).getType());
+    if (!memref || !wanted) return;
+    OpBuilder b(op);
+    Location loc = op.getLoc();
+    auto own = LLVM::LLVMPointerType::get(op.getContext(), memref.getMemorySpace() ? 3 : 0);
+    Value descriptor =
+        UnrealizedConversionCastOp::create(b, loc, descriptorOf(own), op.getOperand(0))
+            .getResult(0);
+    Value pointer = LLVM::ExtractValueOp::create(b, loc, descriptor, ArrayRef<int64_t>{1});
+    if (own != wanted) pointer = LLVM::AddrSpaceCastOp::create(b, loc, wanted, pointer);
+    op.getResult(0).replaceAllUsesWith(pointer);
+    op.erase();
+  });
 }
 
 // Upstream's conversion would call libdevice for these; each is an instruction.
@@ -160,7 +185,10 @@ void registerLoweringDialects(DialectRegistry& registry) {
 
 LogicalResult lowerToNvvm(ModuleOp module, const TargetProfile&) {
   for (auto kernels : module.getOps<gpu::GPUModuleOp>())
-    for (auto func : kernels.getOps<gpu::GPUFuncOp>()) lowerSignature(func);
+    for (auto func : kernels.getOps<gpu::GPUFuncOp>()) {
+      lowerAddresses(func);
+      lowerSignature(func);
+    }
   useInstructions(module);
   PassManager passes(module.getContext());
   passes.addNestedPass<gpu::GPUModuleOp>(std::make_unique<ReduceByShuffles>());

@@ -39,7 +39,8 @@ Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues, int64_t ba
   cfg.require(!outForm_ || cfg.s("epilogue") != "residual",
               "config entry 'epilogue' must not be 'residual' with 'out_act'");
   bool heads = cfg.has("head_act") && cfg.s("head_act") != "none";
-  shape_ = ProjectionShape::of(k.gpu(), form, outForm_ || heads);
+  shape_ = ProjectionShape::of(k.gpu(), {form, cfg.s("enc"), cfg.s("act"), cfg.s("epilogue"),
+                                         cfg.has("experts"), outForm_ || heads});
   if (shape_.tokens > 1 || shape_.together > 1 || swiglu_) k.keepSumsInRegisters();
   cfg.require(panelTiles_ == shape_.tiles, "config entry 'panel_tiles' must be " +
                                                Twine(shape_.tiles) + ", found " +
@@ -54,8 +55,13 @@ void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Ro
     weights_.push_back(Weights(k_, weight, enc_, rows_, cols_));
     if (swiglu_) weights_.push_back(Weights(k_, weight2, enc_, rows_, cols_));
   }
-  if (staged() && !stage_.mem)
-    stage_ = k_.shared(k_.f32(), shape_.tokens * shape_.tiles * kTileRows);
+  if (shape_.matrixUnits) {
+    k_.cfg().require(input.aligned(),
+                     "config entries 'act_stride', 'act_batch_stride' and 'act_offset' must be "
+                     "multiples of 16 for this target");
+    return emitByMatrixUnits(panel, matrix, first, end, at);
+  }
+  if (staged() && !stage_.mem) stage_ = k_.shared(k_.f32(), stageFloats());
   places_.clear();
   for (int64_t t = 0; t < shape_.tokens; ++t) {
     places_.push_back(at(t ? min(first + t, end - 1) : first));
@@ -142,43 +148,59 @@ void Projection::addAndFinish(const Vals& parts, Val panel, Val first, Val end) 
   });
 }
 
+// The biases of `width` (1 or 4) rows from `column` on, if there are any.
+Val Projection::biasOf(Val column, int64_t width) {
+  if (!bias) return {};
+  Vals each;
+  Buf biases = k_.f32View(bias);
+  for (int64_t r = 0; r < width; ++r) {
+    Val row = column + r;
+    Val b = k_.load(biases, min(row, k_.idx(rows_ - 1)));
+    each.push_back(select(row < rows_, b, number(b, 0)));
+  }
+  return width == 4 ? fromLanes(each) : each[0];
+}
+
+// What an output is made of each weight's sum.
+Val Projection::output(ArrayRef<Val> sums, Val addend) {
+  Val v = sums[0];
+  if (swiglu_) v = silu(v) * sums[1];
+  return addend ? v + addend : v;
+}
+
 // `width` (1 or 4) rows from row `inPanel` of the panel on, of every token.
 void Projection::finish(const Vals& sums, Val panel, Val inPanel, int64_t width, Val first,
                         Val end) {
   Val column = panel * (shape_.tiles * kTileRows) + inPanel;
   Val tileThere = column < roundUp(rows_, kTileRows);
-  Val addend;
-  if (bias) {
-    Vals each;
-    Buf biases = k_.f32View(bias);
-    for (int64_t r = 0; r < width; ++r) {
-      Val row = column + r;
-      Val b = k_.load(biases, min(row, k_.idx(rows_ - 1)));
-      each.push_back(select(row < rows_, b, number(b, 0)));
-    }
-    addend = width == 4 ? fromLanes(each) : each[0];
-  }
+  Val addend = biasOf(column, width);
   size_t n = weights_.size();
   for (int64_t t = 0; t < shape_.tokens; ++t) {
-    Val v = sums[t * n];
-    if (swiglu_) v = silu(v) * sums[t * n + 1];
-    if (bias) v = v + addend;
     Val there = shape_.tokens > 1 ? tileThere & (first + t < end) : tileThere;
-    k_.ifThen(there, [&] { put(v, t, column, inPanel, width); });
+    k_.ifThen(there, [&] {
+      Val v = output(ArrayRef<Val>(sums).slice(t * n, n), addend);
+      put(v, k_.idx(t), places_[t].out + column, inPanel, width);
+    });
   }
 }
 
-void Projection::put(Val v, int64_t token, Val column, Val inPanel, int64_t width) {
+// Token `token` of the workgroup's; `at` is the element of out unless that takes records.
+void Projection::put(Val v, Val token, Val at, Val inPanel, int64_t width) {
   Type elem = width == 4 ? k_.vec(k_.f32(), 4) : k_.f32();
   if (!makesRecords()) {
-    Val at = (places_[token].out + column) / width;
+    at = at / width;
     if (residual) v = v + k_.load(k_.view(residual, elem), at);
     k_.store(v, k_.view(out, elem), at);
   }
   if (!staged()) return;
+  // A word of filling behind each group: lanes read groups, each from a bank of its own.
+  Val to = inPanel + inPanel / kGroup + token * (stageFloats() / shape_.tokens);
   for (int64_t r = 0; r < width; ++r)
-    k_.store(width == 1 ? v : kernels::lane(v, r), stage_,
-             inPanel + (token * shape_.tiles * kTileRows + r));
+    k_.store(width == 1 ? v : kernels::lane(v, r), stage_, to + r);
+}
+
+int64_t Projection::stageFloats() const {
+  return shape_.tokens * shape_.tiles * kTileRows / kGroup * (kGroup + 1);
 }
 
 }  // namespace fathom::kernels::simt

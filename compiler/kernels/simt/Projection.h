@@ -13,7 +13,8 @@ namespace fathom::kernels::simt {
 /// A lane computes some rows of a tile, by fours, of `shape.tokens` tokens, over all of K or, with
 /// several slices, over every `shape.slices`-th unit of it. A unit is what is decoded at once:
 /// 4 columns of f32 and bf16, the 32 columns of a scale of q4 and q8. The order of a sum depends on
-/// the form of the kernel alone, never on the number of tokens.
+/// the form of the kernel alone, never on the number of tokens. Where the device's matrix units can
+/// make the products, the form for many tokens leaves them to those (ProjectionMatrix.cpp).
 class Projection {
  public:
   /// Reads the config entries that both families have; `epilogues` are the allowed ones, `batch` is
@@ -57,12 +58,20 @@ class Projection {
   Vals sums(llvm::ArrayRef<Val> tilesAt, llvm::ArrayRef<Val> quads, Val slice);
   void unit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
-  void groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
+  void groupUnits(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
+  void groupUnit(Val u, int64_t columns, Val tileAt, Val quad, llvm::ArrayRef<Weights> weights,
+                 Vals& acc);
   void integerUnit(Val u, Val tileAt, Val quad, Vals& acc);
   Vals addSlices(Val tile, Val row, size_t count);
   void addAndFinish(const Vals& parts, Val panel, Val first, Val end);
   void finish(const Vals& sums, Val panel, Val inPanel, int64_t width, Val first, Val end);
-  void put(Val v, int64_t token, Val column, Val inPanel, int64_t width);
+  Val biasOf(Val column, int64_t width);
+  Val output(llvm::ArrayRef<Val> sums, Val addend);
+  void put(Val v, Val token, Val at, Val inPanel, int64_t width);
+  class MatrixWalk;
+  void emitByMatrixUnits(Val panel, Val matrix, Val first, Val end,
+                         llvm::function_ref<Row(Val p)> at);
+  int64_t stageFloats() const;
   void writeRecords(Val panel, Val first, Val end, llvm::function_ref<Row(Val p)> at);
   void writeHeadGroup(Val group, Val token, llvm::function_ref<Val(int64_t i)> element);
 

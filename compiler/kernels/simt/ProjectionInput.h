@@ -21,6 +21,7 @@ class ProjectionInput {
 
   /// Every offset into the binding in use must be told of: 16-byte reads need all to be multiples.
   void usesOffset(int64_t bytes) { aligned_ = aligned_ && bytes % 16 == 0; }
+  bool aligned() const { return aligned_; }
   /// Element k counts as x[k] scale gamma[k].
   void normalise(SimtBuilder::Binding gamma, Val scale) {
     gamma_ = gamma;

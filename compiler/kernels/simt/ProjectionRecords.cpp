@@ -35,7 +35,7 @@ void Projection::writeRecords(Val panel, Val first, Val end, function_ref<Row(Va
     Val there = group < all;
     if (shape_.tokens > 1) there = there & (token < end);
     k_.ifThen(there, [&] {
-      auto element = [&](int64_t e) { return k_.load(stage_, i * kGroup + e); };
+      auto element = [&](int64_t e) { return k_.load(stage_, i * (kGroup + 1) + e); };
       if (makesHeads()) return writeHeadGroup(group, token, element);
       Row row = at(token);
       writeRecordGroup(k_, *outForm_, k_.i32View(out), row.out, row.group + group, outWidth_,

@@ -10,7 +10,7 @@ void Projection::unit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc) {
   if (actForm_ == Act::i8)
     integerUnit(u, tileAt, quad, acc);
   else if (quantised())
-    groupUnit(u, columns, tileAt, quad, acc);
+    groupUnits(u, columns, tileAt, quad, acc);
   else
     plainUnit(u, columns, tileAt, quad, acc);
 }
@@ -38,13 +38,26 @@ void Projection::plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& a
   }
 }
 
+// Of many tokens one matrix at a time: sums within the group of both are too many for registers.
+void Projection::groupUnits(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc) {
+  size_t n = weights_.size();
+  if (n == 1 || shape_.tokens == 1) return groupUnit(u, columns, tileAt, quad, weights_, acc);
+  for (size_t i = 0; i < n; ++i) {
+    Vals own;
+    for (size_t at = i; at < acc.size(); at += n) own.push_back(acc[at]);
+    groupUnit(u, columns, tileAt, quad, weights_[i], own);
+    for (size_t t = 0; t < own.size(); ++t) acc[t * n + i] = own[t];
+  }
+}
+
 // q4 and q8 weights, float32 activations: the first `columns` of a group. Plain products first, one
 // scaling at the end.
-void Projection::groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc) {
-  size_t n = weights_.size();
+void Projection::groupUnit(Val u, int64_t columns, Val tileAt, Val quad, ArrayRef<Weights> weights,
+                           Vals& acc) {
+  size_t n = weights.size();
   bool nibbles = enc_ == Enc::q4;
   int64_t lines = nibbles ? 4 : 8;
-  Val group = u % 2, block = tileAt + u / 2 * weights_[0].stepWords();
+  Val group = u % 2, block = tileAt + u / 2 * weights[0].stepWords();
   Val values = block + group * (lines * kTileRows) + quad * 4 + kScaleBytes / 4;
   // Columns 4 j .. 4 j + 3 and, of nibbles, as many from 16 + 4 j on.
   auto line = [&](Val j, Vals& sum, function_ref<int64_t(int64_t part)> columnsOf) {
@@ -53,7 +66,7 @@ void Projection::groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& a
       if (count <= 0) continue;
       Columns w(n);
       for (size_t i = 0; i < n; ++i) {
-        Val words = weights_[i].fourWords(values + j * kTileRows);
+        Val words = weights[i].fourWords(values + j * kTileRows);
         for (int64_t c = 0; c < count; ++c) {
           int shift = static_cast<int>(8 * c + 4 * part);
           Val bits = (shift ? shr(words, shift) : words) & (nibbles ? 15 : 255);
@@ -81,7 +94,7 @@ void Projection::groupUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& a
            [&](int64_t part) { return std::min<int64_t>(4, columns - 4 * j - 16 * part); });
   }
   for (size_t i = 0; i < n; ++i) {
-    Val scale = weights_[i].fourScales(block + group * 8 + quad * 2);
+    Val scale = weights[i].fourScales(block + group * 8 + quad * 2);
     for (int64_t t = 0; t < shape_.tokens; ++t)
       acc[t * n + i] = fma(sum[t * n + i], scale, acc[t * n + i]);
   }

@@ -16,18 +16,34 @@ namespace fathom::kernels::simt {
 /// With few tokens the weights are read once and there is nothing to reuse: the lanes of a tile
 /// work on different groups of its K, and their sums are added at the end. With many tokens each
 /// weight that a lane decodes serves several tokens, and no lane shares its sum.
+///
+/// Matrix units multiply int8 records with q4 and q8, and bf16 with bf16: a subgroup of 32 lanes
+/// has two tiles and all tokens of its workgroup. Few tokens of an expert come together, and two
+/// weights need two sums: half as many tokens then.
 struct ProjectionShape {
   int64_t tiles, slices, quads, tokens, together = 1;
+  bool matrixUnits = false;
 
-  /// `records`: the workgroup writes records, whose groups of 32 are the outputs of two tiles. The
-  /// sum of an output is the same either way.
-  static ProjectionShape of(const GpuProfile& gpu, llvm::StringRef form, bool records) {
+  /// What the config says. `records`: the workgroup writes records, whose groups of 32 are the
+  /// outputs of two tiles. The sum of an output is the same either way.
+  struct Work {
+    llvm::StringRef form, enc, act, epilogue;
+    bool experts = false, records = false;
+  };
+
+  static ProjectionShape of(const GpuProfile& gpu, const Work& work) {
     int64_t lanes = gpu.workgroupSize;
-    if (form == "many") return {lanes / 4, 1, 1, gpu.tokensPerLane};
+    if (work.form == "many") {
+      bool pairs = work.act == "i8" || (work.act == "bf16" && work.enc == "bf16");
+      // The copies to workgroup memory are cut for 128 lanes.
+      bool units = gpu.mma == "mma_sync" && gpu.asyncCopy && gpu.subgroupSize == 32 && lanes == 128;
+      if (!pairs || !units) return {lanes / 4, 1, 1, gpu.tokensPerLane};
+      return {lanes / 16, 1, 1, work.epilogue == "swiglu" || work.experts ? 32 : 64, 1, true};
+    }
     // A lane with all rows of a tile takes activations once for 16 products; eight lanes to a tile
     // leave eight tiles to the least workgroup. Elsewhere the whole workgroup reads one tile.
     if (gpu.rowsPerLane == 16) return {lanes / 8, 8, 4, 1};
-    if (records) return {2, lanes / 4, 1, 1, 2};
+    if (work.records) return {2, lanes / 4, 1, 1, 2};
     return {1, lanes / 4, 1, 1};
   }
 };

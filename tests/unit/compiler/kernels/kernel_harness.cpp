@@ -106,8 +106,8 @@ std::vector<std::string> runnableProfiles() {
 std::vector<std::string> gpuProfiles() {
   const char* only = std::getenv("FATHOM_TEST_PROFILE");
   std::vector<std::string> names;
-  for (const std::string name : {"vulkan:generic", "cuda:sm_80"}) {
-    if (only && name != only) continue;
+  for (const std::string name : {"vulkan:generic", "cuda:sm_80", "cuda:sm_120"}) {
+    if (only ? name != only : name == "cuda:sm_120") continue;
     if (!registry().find(llvm::StringRef(name).split(':').first)) continue;
     TargetProfile profile = profileNamed(name);
     if (haveGpu(profile.driver, name, profile.features)) names.push_back(name);

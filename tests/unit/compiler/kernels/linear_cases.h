@@ -42,6 +42,11 @@ inline std::vector<LinearCase> linearCases() {
     if (gpu == "vulkan:generic")
       for (auto [enc, act] : {std::pair{"f32", "f32"}, {"q4", "i8"}})
         cases.push_back({"vulkan:lavapipe", enc, act});
+  // A CUDA device without the matrix instructions that the others have.
+  for (const std::string& gpu : gpuProfiles())
+    if (gpu == "cuda:sm_80")
+      for (auto [enc, act] : {std::pair{"bf16", "bf16"}, {"q8", "i8"}, {"q4", "i8"}})
+        cases.push_back({"cuda:sm_75+many", enc, act});
   // AArch64's own instruction for products of int8; all else is the code of cpu:aarch64.
   if (haveAarch64Emulator())
     for (const char* enc : {"q8", "q4"}) cases.push_back({"cpu:aarch64-dotprod", enc, "i8"});
