@@ -8,6 +8,7 @@ curve bends. It is linear or better when its last point lies at or below the str
 the first and the last but one; 1.1 times that line passes.
 """
 
+import io
 import json
 import pathlib
 import sys
@@ -90,7 +91,9 @@ def draw(curves, path=PLOT):
                   ylabel=curve["y"].replace("seconds", "milliseconds"))
         panel.set_ylim(bottom=0)
         panel.legend()
-    figure.savefig(path, metadata={"Date": None, "Creator": "tests/bench/growth.py"})
+    text = io.StringIO()
+    figure.savefig(text, metadata={"Date": None, "Creator": "tests/bench/growth.py"})
+    path.write_text("".join(line.rstrip() + "\n" for line in text.getvalue().splitlines()))
     return path
 
 
