@@ -73,7 +73,7 @@ class Router {
   SimtBuilder& k_;
   RouteConfig c_;
   Buf logits_, bias_, index_, weight_;
-  Buf scores_, choice_, groupScores_, keep_, laneBest_, laneIndex_;
+  Buf scores_, choice_, groupScores_, keep_;
   std::optional<Plan> plan_;
 };
 
@@ -86,7 +86,7 @@ Val log1p(Val u) {
 }
 
 // The place of the largest of buf[0 .. n - 1], the first of equal ones; 0 when all are -inf. Known
-// to all lanes. Every lane's best first, then halves against halves.
+// to all lanes.
 Val Router::bestOf(Buf buf, int64_t n) {
   Val zero = k_.constant(k_.i32(), 0);
   Vals best = k_.forLanes(k_.idx(n), {never(), zero}, [&](Val i, ArrayRef<Val> in) {
@@ -94,23 +94,11 @@ Val Router::bestOf(Buf buf, int64_t n) {
     Val better = v > in[0];
     return Vals{select(better, v, in[0]), select(better, toInt(i, k_.i32()), in[1])};
   });
-  k_.store(best[0], laneBest_, k_.lane());
-  k_.store(best[1], laneIndex_, k_.lane());
-  k_.barrier();
-  for (int64_t half = k_.lanes() / 2; half >= 1; half /= 2) {
-    k_.ifThen(k_.lane() < half, [&] {
-      Val a = k_.load(laneBest_, k_.lane()), b = k_.load(laneBest_, k_.lane() + half);
-      Val ia = k_.load(laneIndex_, k_.lane()), ib = k_.load(laneIndex_, k_.lane() + half);
-      Val other = (b > a) | ((b == a) & (ib < ia));
-      // A lane that had nothing says -inf at 0, which must not win over a place that is -inf too.
-      k_.store(select(other, b, a), laneBest_, k_.lane());
-      k_.store(select(other, ib, ia), laneIndex_, k_.lane());
-    });
-    k_.barrier();
-  }
-  Val index = toIndex(k_.load(laneIndex_, k_.idx(0)));
-  k_.barrier();
-  return index;
+  Val top = k_.maxOfLanes(best[0]);
+  // Indices are exact as floats. A lane that had nothing says -inf at 0, which can only tie where
+  // all places are -inf.
+  Val first = k_.maxOfLanes(select(best[0] == top, -toFloat(best[1]), never()));
+  return toIndex(truncToI32(-first));
 }
 
 void Router::score(Val from) {
@@ -214,8 +202,6 @@ LogicalResult Router::emit() {
   if (plan) plan_->begin(k_.i32View(k_.binding()));
   scores_ = k_.shared(k_.f32(), c_.experts);
   choice_ = k_.shared(k_.f32(), c_.experts);
-  laneBest_ = k_.shared(k_.f32(), k_.lanes());
-  laneIndex_ = k_.shared(k_.i32(), k_.lanes());
   if (c_.limitsGroups()) {
     groupScores_ = k_.shared(k_.f32(), c_.groups);
     keep_ = k_.shared(k_.i32(), c_.groups);
