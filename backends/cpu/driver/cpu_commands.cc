@@ -10,6 +10,7 @@
 
 #include "runtime/base/checked.h"
 #include "runtime/base/status.h"
+#include "runtime/hal/command_checks.h"
 
 namespace fathom::cpu {
 namespace {
@@ -74,15 +75,8 @@ absl::Status CpuCommandBuffer::Append(const hal::Dispatch& dispatch) {
   FATHOM_RETURN_IF_ERROR(CheckOpen());
   const auto* executable = static_cast<const CpuExecutable*>(dispatch.executable);
   const std::string label(dispatch.label);
-  if (executable == nullptr || dispatch.kernel >= executable->kernels().size()) {
-    return absl::InternalError(absl::StrCat(label, ": no kernel ", dispatch.kernel));
-  }
+  FATHOM_RETURN_IF_ERROR(hal::CheckKernel(dispatch));
   const ImageKernel& kernel = executable->code(dispatch.kernel);
-  if (dispatch.bindings.size() != kernel.bindings || dispatch.push.size() != kernel.push) {
-    return absl::InternalError(absl::StrCat(
-        label, ": ", kernel.name, " takes ", kernel.bindings, " bindings and ", kernel.push,
-        " push constants, found ", dispatch.bindings.size(), " and ", dispatch.push.size()));
-  }
   std::vector<void*>& bindings = bindings_.emplace_back();
   for (size_t i = 0; i < dispatch.bindings.size(); ++i) {
     const hal::BufferRef& ref = dispatch.bindings[i];

@@ -5,8 +5,8 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
-#include "runtime/base/checked.h"
 #include "runtime/base/status.h"
+#include "runtime/hal/command_checks.h"
 
 namespace fathom::cuda {
 namespace {
@@ -25,41 +25,12 @@ CudaCommandBuffer::~CudaCommandBuffer() {
   for (CuEvent event : events_) (void)gpu_->api().EventDestroy(event);
 }
 
-absl::Status CudaCommandBuffer::CheckOpen() const {
-  if (!ended_) return absl::OkStatus();
-  return absl::InternalError("recording into a command buffer that has ended");
-}
-
-absl::Status CudaCommandBuffer::CheckRef(const std::string& where,
-                                         const hal::BufferRef& ref) const {
-  if (ref.buffer == nullptr) return absl::InternalError(where + ": no buffer");
-  if (!RangeFits(ref.offset, ref.bytes, ref.buffer->size())) {
-    return absl::OutOfRangeError(absl::StrCat(where, ": offset ", ref.offset, " with ", ref.bytes,
-                                              " bytes is outside a buffer of ",
-                                              ref.buffer->size()));
-  }
-  if (ref.offset % kAlignment != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        where, ": expected an offset that is a multiple of ", kAlignment, ", found ", ref.offset));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status CudaCommandBuffer::Append(const hal::Dispatch& dispatch) {
-  FATHOM_RETURN_IF_ERROR(CheckOpen());
+  FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
   const std::string label(dispatch.label);
   const auto* executable = static_cast<const CudaExecutable*>(dispatch.executable);
-  if (executable == nullptr || dispatch.kernel >= executable->kernels().size()) {
-    return absl::InternalError(absl::StrCat(label, ": no kernel ", dispatch.kernel));
-  }
+  FATHOM_RETURN_IF_ERROR(hal::CheckKernel(dispatch));
   const LoadedKernel& kernel = executable->kernel(dispatch.kernel);
-  if (dispatch.bindings.size() != kernel.image.bindings ||
-      dispatch.push.size() != kernel.image.push) {
-    return absl::InternalError(
-        absl::StrCat(label, ": ", kernel.image.name, " takes ", kernel.image.bindings,
-                     " bindings and ", kernel.image.push, " push constants, found ",
-                     dispatch.bindings.size(), " and ", dispatch.push.size()));
-  }
   const auto& most = gpu_->facts().max_grid;
   for (int d = 0; d < 3; ++d) {
     if (dispatch.grid[d] <= most[d]) continue;
@@ -73,7 +44,9 @@ absl::Status CudaCommandBuffer::Append(const hal::Dispatch& dispatch) {
   command.grid = dispatch.grid;
   command.arguments = arguments_.size();
   for (size_t i = 0; i < dispatch.bindings.size(); ++i) {
-    FATHOM_RETURN_IF_ERROR(CheckRef(absl::StrCat(label, ": binding ", i), dispatch.bindings[i]));
+    const hal::BufferRef& ref = dispatch.bindings[i];
+    FATHOM_RETURN_IF_ERROR(
+        hal::CheckRef(absl::StrCat(label, ": binding ", i), ref, ref.bytes, kAlignment));
   }
   for (const hal::BufferRef& ref : dispatch.bindings) arguments_.push_back(AddressOf(ref));
   for (int64_t value : dispatch.push) arguments_.push_back(static_cast<uint64_t>(value));
@@ -83,10 +56,8 @@ absl::Status CudaCommandBuffer::Append(const hal::Dispatch& dispatch) {
 }
 
 absl::Status CudaCommandBuffer::Copy(hal::BufferRef from, hal::BufferRef to, uint64_t bytes) {
-  FATHOM_RETURN_IF_ERROR(CheckOpen());
-  from.bytes = to.bytes = bytes;
-  FATHOM_RETURN_IF_ERROR(CheckRef("copy: source", from));
-  FATHOM_RETURN_IF_ERROR(CheckRef("copy: destination", to));
+  FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
+  FATHOM_RETURN_IF_ERROR(hal::CheckCopy(from, to, bytes));
   Command command;
   command.from = AddressOf(from);
   command.to = AddressOf(to);
@@ -97,7 +68,7 @@ absl::Status CudaCommandBuffer::Copy(hal::BufferRef from, hal::BufferRef to, uin
 }
 
 absl::Status CudaCommandBuffer::End() {
-  FATHOM_RETURN_IF_ERROR(CheckOpen());
+  FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
   ended_ = true;
   return absl::OkStatus();
 }

@@ -9,7 +9,7 @@
 
 #include "backends/cuda/driver/executable.h"
 #include "backends/cuda/driver/memory.h"
-#include "runtime/hal/command_buffer.h"
+#include "runtime/hal/command_checks.h"
 
 namespace fathom::cuda {
 
@@ -24,7 +24,7 @@ class CudaCommandBuffer final : public hal::CommandBuffer {
   ~CudaCommandBuffer() override;
   absl::Status Append(const hal::Dispatch& dispatch) override;
   absl::Status Copy(hal::BufferRef from, hal::BufferRef to, uint64_t bytes) override;
-  absl::Status Barrier() override { return CheckOpen(); }
+  absl::Status Barrier() override { return hal::CheckOpen(ended_); }
   absl::Status End() override;
 
   bool ended() const { return ended_; }
@@ -44,8 +44,6 @@ class CudaCommandBuffer final : public hal::CommandBuffer {
     }
   };
 
-  absl::Status CheckOpen() const;
-  absl::Status CheckRef(const std::string& where, const hal::BufferRef& ref) const;
   absl::Status Give(size_t index);
   absl::Status GiveAll();
   absl::Status RunOneByOne();

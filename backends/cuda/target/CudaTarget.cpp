@@ -7,10 +7,8 @@
 #include "backends/cuda/target/EmitPtx.h"
 #include "backends/cuda/target/LowerToNvvm.h"
 #include "backends/cuda/target/Profiles.h"
-#include "compiler/kernels/Kernels.h"
-#include "compiler/target/CompileRequests.h"
+#include "compiler/kernels/simt/GpuTarget.h"
 #include "llvm/ADT/StringExtras.h"
-#include "mlir/IR/MLIRContext.h"
 
 namespace fathom {
 namespace {
@@ -19,17 +17,10 @@ using mlir::failure;
 using mlir::LogicalResult;
 using mlir::success;
 
-// A kernel as the image tells of it.
 struct Compiled {
-  std::string entry, ptx;
-  int64_t bindings = 0, push = 0, workgroup = 0;
+  kernels::simt::KernelFacts facts;
+  std::string ptx;
 };
-
-std::string textOf(mlir::ModuleOp module) {
-  std::string text;
-  llvm::raw_string_ostream(text) << module << "\n";
-  return text;
-}
 
 // A name that PTX allows and no other kernel has.
 std::string entryName(size_t number, llvm::StringRef name) {
@@ -38,24 +29,11 @@ std::string entryName(size_t number, llvm::StringRef name) {
   return entry;
 }
 
-LogicalResult compileOne(const RequestInThread& request, const TargetProfile& profile,
-                         Compiled& out) {
+LogicalResult lowerOne(const RequestInThread& request, const TargetProfile& profile,
+                       Compiled& out) {
   mlir::ModuleOp module = request.module;
-  out.entry = entryName(request.number, request.name);
-  if (failed(kernels::emitKernel(module, out.entry, request.family, request.config, profile)))
-    return failure();
-  if (request.dump) request.dump("mlir", textOf(module));
-  module.walk([&](mlir::Operation* op) {
-    if (!op->hasAttr("fathom.kernel")) return;
-    auto number = [&](llvm::StringRef name) {
-      return op->getAttrOfType<mlir::IntegerAttr>(name).getInt();
-    };
-    out.bindings = number("fathom.bindings");
-    out.push = number("fathom.push");
-    out.workgroup = number("fathom.workgroup");
-  });
   if (failed(cuda::lowerToNvvm(module, profile))) return failure();
-  if (request.dump) request.dump("nvvm", textOf(module));
+  if (request.dump) request.dump("nvvm", kernels::simt::textOf(module));
   std::string llvmIr;
   mlir::FailureOr<std::string> ptx =
       cuda::emitPtx(module, profile, request.dump ? &llvmIr : nullptr);
@@ -68,37 +46,26 @@ LogicalResult compileOne(const RequestInThread& request, const TargetProfile& pr
   return success();
 }
 
-class CudaTarget : public Target {
+class CudaTarget : public kernels::simt::GpuTarget {
  public:
+  CudaTarget() : GpuTarget("nvvm", cuda::profileNames, cuda::profileNamed) {}
   llvm::StringRef driver() const override { return "cuda"; }
-  std::vector<std::string> names() const override { return cuda::profileNames(); }
-
-  llvm::Expected<TargetProfile> profileFor(llvm::StringRef name) const override {
-    if (std::optional<TargetProfile> profile = cuda::profileNamed(name)) return *profile;
-    return llvm::createStringError("target '" + name + "' is unknown: expected one of " +
-                                   llvm::join(names(), ", "));
+  std::string entryOf(const RequestInThread& request) const override {
+    return entryName(request.number, request.name);
   }
 
   LogicalResult compile(llvm::ArrayRef<KernelRequest> requests, const TargetProfile& profile,
                         llvm::SmallVectorImpl<char>& code,
                         const CodegenOptions& options) const override {
-    // A profile may come from a file.
-    if (!profile.gpu || profile.gpu->isa != "nvvm") {
-      mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-      mlir::Location loc =
-          requests.empty() ? mlir::Location(mlir::UnknownLoc::get(&context)) : requests[0].loc;
-      return mlir::emitError(loc) << "target '" << profile.name
-                                  << "': gpu: expected an object with isa 'nvvm', found "
-                                  << (profile.gpu ? "isa '" + profile.gpu->isa + "'" : "none");
-    }
     mlir::DialectRegistry dialects;
-    kernels::registerKernelDialects(dialects);
     cuda::registerLoweringDialects(dialects);
     std::vector<Compiled> compiled(requests.size());
-    auto one = [&](const RequestInThread& request) {
-      return compileOne(request, profile, compiled[request.number]);
+    auto one = [&](const RequestInThread& request, kernels::simt::KernelFacts facts) {
+      Compiled& out = compiled[request.number];
+      out.facts = std::move(facts);
+      return lowerOne(request, profile, out);
     };
-    if (failed(compileRequests(requests, options, dialects, one))) return failure();
+    if (failed(compileKernels(requests, profile, options, dialects, one))) return failure();
     std::vector<std::string> texts;
     for (const Compiled& kernel : compiled) texts.push_back(kernel.ptx);
     const std::string ptx = cuda::joinPtx(texts);
@@ -110,22 +77,23 @@ class CudaTarget : public Target {
       cubin = std::move(assembled->cubin);
       if (options.dump && !cubin.empty())
         for (auto [request, kernel] : llvm::zip_equal(requests, compiled))
-          options.dump(request.name, "ptxas", cuda::reportOf(assembled->log, kernel.entry));
+          options.dump(request.name, "ptxas", cuda::reportOf(assembled->log, kernel.facts.entry));
     }
 
     namespace abi = cuda::abi;
     const unsigned capability = cuda::capabilityOf(profile);
     flatbuffers::FlatBufferBuilder fbb;
-    std::vector<flatbuffers::Offset<abi::Kernel>> kernels;
+    std::vector<flatbuffers::Offset<abi::Kernel>> entries;
     for (auto [request, kernel] : llvm::zip_equal(requests, compiled)) {
-      std::vector<uint32_t> workgroup = {static_cast<uint32_t>(kernel.workgroup), 1, 1};
-      kernels.push_back(abi::CreateKernelDirect(fbb, request.name.c_str(), kernel.entry.c_str(),
-                                                kernel.bindings, kernel.push, &workgroup,
+      const kernels::simt::KernelFacts& facts = kernel.facts;
+      std::vector<uint32_t> workgroup = {static_cast<uint32_t>(facts.workgroup), 1, 1};
+      entries.push_back(abi::CreateKernelDirect(fbb, request.name.c_str(), facts.entry.c_str(),
+                                                facts.bindings, facts.push, &workgroup,
                                                 /*shared_bytes=*/0));
     }
     std::vector<flatbuffers::Offset<abi::Cubin>> cubins;
     if (!cubin.empty()) cubins.push_back(abi::CreateCubinDirect(fbb, capability, &cubin));
-    fbb.Finish(abi::CreateImageDirect(fbb, ptx.c_str(), &cubins, &kernels, capability),
+    fbb.Finish(abi::CreateImageDirect(fbb, ptx.c_str(), &cubins, &entries, capability),
                abi::ImageIdentifier());
     auto* bytes = reinterpret_cast<const char*>(fbb.GetBufferPointer());
     code.append(bytes, bytes + fbb.GetSize());

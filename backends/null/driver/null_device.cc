@@ -14,6 +14,7 @@
 #include "runtime/base/checked.h"
 #include "runtime/base/status.h"
 #include "runtime/hal/device.h"
+#include "runtime/hal/command_checks.h"
 #include "runtime/hal/host_queue.h"
 
 namespace fathom::null {
@@ -56,59 +57,30 @@ class NullExecutable final : public hal::Executable {
 class NullCommandBuffer final : public hal::CommandBuffer {
  public:
   absl::Status Append(const hal::Dispatch& dispatch) override {
-    FATHOM_RETURN_IF_ERROR(CheckOpen());
+    FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
+    FATHOM_RETURN_IF_ERROR(hal::CheckKernel(dispatch));
     const std::string label(dispatch.label);
-    if (dispatch.executable == nullptr ||
-        dispatch.kernel >= dispatch.executable->kernels().size()) {
-      return absl::InternalError(absl::StrCat(label, ": no kernel ", dispatch.kernel));
-    }
-    const hal::KernelInterface& kernel = dispatch.executable->kernels()[dispatch.kernel];
-    if (dispatch.bindings.size() != kernel.bindings || dispatch.push.size() != kernel.push) {
-      return absl::InternalError(absl::StrCat(
-          label, ": ", kernel.name, " takes ", kernel.bindings, " bindings and ", kernel.push,
-          " push constants, found ", dispatch.bindings.size(), " and ", dispatch.push.size()));
-    }
     for (const hal::BufferRef& ref : dispatch.bindings) {
-      FATHOM_RETURN_IF_ERROR(CheckRange(label, ref, ref.bytes));
+      FATHOM_RETURN_IF_ERROR(hal::CheckRef(label, ref, ref.bytes, 64));
     }
     labels_.push_back(label);
     return absl::OkStatus();
   }
   absl::Status Copy(hal::BufferRef from, hal::BufferRef to, uint64_t bytes) override {
-    FATHOM_RETURN_IF_ERROR(CheckOpen());
-    FATHOM_RETURN_IF_ERROR(CheckRange("copy", from, bytes));
-    FATHOM_RETURN_IF_ERROR(CheckRange("copy", to, bytes));
+    FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
+    FATHOM_RETURN_IF_ERROR(hal::CheckCopy(from, to, bytes));
     labels_.push_back("copy");
     return absl::OkStatus();
   }
-  absl::Status Barrier() override { return CheckOpen(); }
+  absl::Status Barrier() override { return hal::CheckOpen(ended_); }
   absl::Status End() override {
-    FATHOM_RETURN_IF_ERROR(CheckOpen());
+    FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
     ended_ = true;
     return absl::OkStatus();
   }
   bool ended() const { return ended_; }
 
  private:
-  absl::Status CheckOpen() const {
-    if (ended_) return absl::InternalError("recording into a command buffer that has ended");
-    return absl::OkStatus();
-  }
-  static absl::Status CheckRange(const std::string& label, const hal::BufferRef& ref,
-                                 uint64_t bytes) {
-    if (ref.buffer == nullptr) return absl::InternalError(label + ": no buffer");
-    if (!RangeFits(ref.offset, bytes, ref.buffer->size())) {
-      return absl::OutOfRangeError(absl::StrCat(label, ": offset ", ref.offset, " with ", bytes,
-                                                " bytes is outside a buffer of ",
-                                                ref.buffer->size()));
-    }
-    if (ref.offset % 64 != 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(label, ": expected an offset that is a multiple of 64, found ", ref.offset));
-    }
-    return absl::OkStatus();
-  }
-
   bool ended_ = false;
 };
 

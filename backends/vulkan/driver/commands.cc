@@ -11,7 +11,6 @@ namespace fathom::vulkan {
 namespace {
 
 constexpr uint64_t kMaxParts = 65536;
-constexpr uint64_t kCopyAlignment = 64;
 
 // All of memory between all that a list does: dispatches, copies and, with `to_host`, the host.
 void FullBarrier(const VolkDeviceTable& vk, VkCommandBuffer commands, bool to_host) {
@@ -72,25 +71,11 @@ VulkanCommandBuffer::~VulkanCommandBuffer() {
   vk.vkDestroyCommandPool(device_->handle(), pool_, nullptr);
 }
 
-absl::Status VulkanCommandBuffer::CheckOpen() const {
-  if (!ended_) return absl::OkStatus();
-  return absl::InternalError("recording into a command buffer that has ended");
-}
-
 absl::Status VulkanCommandBuffer::CheckBinding(const std::string& where,
                                                const hal::BufferRef& ref) const {
-  if (ref.buffer == nullptr) return absl::InternalError(where + ": no buffer");
-  if (!RangeFits(ref.offset, ref.bytes, ref.buffer->size())) {
-    return absl::OutOfRangeError(absl::StrCat(where, ": offset ", ref.offset, " with ", ref.bytes,
-                                              " bytes is outside a buffer of ",
-                                              ref.buffer->size()));
-  }
   const VkPhysicalDeviceLimits& limits = device_->facts().limits;
   const uint64_t alignment = std::max<uint64_t>(64, limits.minStorageBufferOffsetAlignment);
-  if (ref.offset % alignment != 0) {
-    return absl::InvalidArgumentError(absl::StrCat(where, ": expected an offset that is a multiple",
-                                                   " of ", alignment, ", found ", ref.offset));
-  }
+  FATHOM_RETURN_IF_ERROR(hal::CheckRef(where, ref, ref.bytes, alignment));
   if (ref.bytes > limits.maxStorageBufferRange) {
     return UnsupportedError(
         where, absl::StrCat("a binding spans ", ref.bytes, " bytes; ", device_->facts().name,
@@ -110,21 +95,14 @@ VkDescriptorBufferInfo VulkanCommandBuffer::Descriptor(const hal::BufferRef& ref
 }
 
 absl::Status VulkanCommandBuffer::Append(const hal::Dispatch& dispatch) {
-  FATHOM_RETURN_IF_ERROR(CheckOpen());
+  FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
   const std::string label(dispatch.label);
   const auto* executable = static_cast<const VulkanExecutable*>(dispatch.executable);
-  if (executable == nullptr || dispatch.kernel >= executable->kernels().size()) {
-    return absl::InternalError(absl::StrCat(label, ": no kernel ", dispatch.kernel));
-  }
+  FATHOM_RETURN_IF_ERROR(hal::CheckKernel(dispatch));
   Command command;
   command.kind = Kind::dispatch;
   command.pipeline = &executable->pipeline(dispatch.kernel);
   const ImageKernel& kernel = command.pipeline->kernel;
-  if (dispatch.bindings.size() != kernel.bindings || dispatch.push.size() != kernel.push) {
-    return absl::InternalError(absl::StrCat(
-        label, ": ", kernel.name, " takes ", kernel.bindings, " bindings and ", kernel.push,
-        " push constants, found ", dispatch.bindings.size(), " and ", dispatch.push.size()));
-  }
   for (size_t i = 0; i < dispatch.bindings.size(); ++i) {
     FATHOM_RETURN_IF_ERROR(
         CheckBinding(absl::StrCat(label, ": binding ", i), dispatch.bindings[i]));
@@ -159,20 +137,8 @@ absl::Status VulkanCommandBuffer::Append(const hal::Dispatch& dispatch) {
 }
 
 absl::Status VulkanCommandBuffer::Copy(hal::BufferRef from, hal::BufferRef to, uint64_t bytes) {
-  FATHOM_RETURN_IF_ERROR(CheckOpen());
-  for (const hal::BufferRef* ref : {&from, &to}) {
-    const std::string where = ref == &from ? "copy: source" : "copy: destination";
-    if (ref->buffer == nullptr) return absl::InternalError(where + ": no buffer");
-    if (!RangeFits(ref->offset, bytes, ref->buffer->size())) {
-      return absl::OutOfRangeError(absl::StrCat(where, ": offset ", ref->offset, " with ", bytes,
-                                                " bytes is outside a buffer of ",
-                                                ref->buffer->size()));
-    }
-    if (ref->offset % kCopyAlignment != 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          where, ": expected an offset that is a multiple of 64, found ", ref->offset));
-    }
-  }
+  FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
+  FATHOM_RETURN_IF_ERROR(hal::CheckCopy(from, to, bytes));
   if (from.buffer == to.buffer && from.offset < to.offset + bytes &&
       to.offset < from.offset + bytes && bytes != 0) {
     return absl::InvalidArgumentError("copy: source and destination overlap");
@@ -188,7 +154,7 @@ absl::Status VulkanCommandBuffer::Copy(hal::BufferRef from, hal::BufferRef to, u
 }
 
 absl::Status VulkanCommandBuffer::Barrier() {
-  FATHOM_RETURN_IF_ERROR(CheckOpen());
+  FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
   if (!commands_.empty() && commands_.back().kind != Kind::barrier) commands_.emplace_back();
   return absl::OkStatus();
 }
@@ -231,7 +197,7 @@ absl::Status VulkanCommandBuffer::AllocateSets() {
 }
 
 absl::Status VulkanCommandBuffer::End() {
-  FATHOM_RETURN_IF_ERROR(CheckOpen());
+  FATHOM_RETURN_IF_ERROR(hal::CheckOpen(ended_));
   FATHOM_RETURN_IF_ERROR(AllocateSets());
   auto create = Make<VkCommandPoolCreateInfo>(VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO);
   create.queueFamilyIndex = device_->facts().queue_family;

@@ -11,7 +11,7 @@
 #include "backends/vulkan/driver/executable.h"
 #include "backends/vulkan/driver/logical_device.h"
 #include "backends/vulkan/driver/memory.h"
-#include "runtime/hal/command_buffer.h"
+#include "runtime/hal/command_checks.h"
 
 namespace fathom::vulkan {
 
@@ -55,7 +55,6 @@ class VulkanCommandBuffer final : public hal::CommandBuffer {
     VkBufferCopy region = {};
   };
 
-  absl::Status CheckOpen() const;
   absl::Status CheckBinding(const std::string& where, const hal::BufferRef& ref) const;
   VkDescriptorBufferInfo Descriptor(const hal::BufferRef& ref) const;
   absl::Status AllocateSets();
