@@ -2,6 +2,7 @@
 // Buffers, records, weights and dispatches of one entry point, and the walk over its ops.
 #include "compiler/lower/EntryLowering.h"
 
+#include "compiler/kernels/RowOutput.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -9,13 +10,13 @@ using namespace mlir;
 namespace fathom::lower {
 namespace {
 
-int64_t roundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
-
-// Bytes of one record of `width` elements.
-int64_t recordBytes(Activation form, int64_t width) {
-  if (form == Activation::kBf16) return roundUp(2 * width, 64);
-  const int64_t padded = roundUp(width, 64);
-  return roundUp(padded + padded / 4, 64);
+kernels::RowForm rowForm(Activation form) {
+  switch (form) {
+  case Activation::kF32: return kernels::RowForm::kF32;
+  case Activation::kBf16: return kernels::RowForm::kBf16;
+  case Activation::kI8: return kernels::RowForm::kI8;
+  }
+  return kernels::RowForm::kNone;
 }
 
 bool isView(Operation* op) {
@@ -111,7 +112,7 @@ FailureOr<Rows> EntryLowering::rowsOf(Value value, Operation* user) {
 }
 
 Records EntryLowering::newRecords(AffineExpr count, int64_t groups, int64_t width, Activation form) {
-  const int64_t bytes = recordBytes(form, width);
+  const int64_t bytes = kernels::rowBytes(rowForm(form), width);
   return {newBuffer("records", count * (groups * bytes)), 0, groups * bytes, bytes};
 }
 

@@ -18,20 +18,16 @@ Val inverseRms(SimtBuilder& k, Buf x, Val from, int64_t n, double eps) {
   return number(mean, 1) / sqrt(mean + eps);
 }
 
-NormedRow::NormedRow(SimtBuilder& k, StringRef name, StringRef stride, int64_t n) : k_(k), n_(n) {
-  Config& cfg = k.cfg();
-  int which = cfg.has(name) ? cfg.oneOf(name, {"none", "f32", "bf16", "i8"}) : 0;
-  wanted_ = which > 0;
-  if (!wanted_) return;
-  if (which > 1) form_ = which == 2 ? RecordForm::kBf16 : RecordForm::kI8;
-  stride_ = form_ ? cfg.in(stride, recordBytes(*form_, n), kMaxOffset, 64)
-                  : cfg.in(stride, 4 * n, kMaxOffset, 4);
-}
+NormedRow::NormedRow(SimtBuilder& k, StringRef name, StringRef stride, int64_t n)
+    : k_(k), output_(RowOutput::read(k.cfg(), name, stride, n, kMaxOffset)) {}
 
 void NormedRow::write(Val row, function_ref<Val(Val)> element) {
-  Val at = row * (stride_ / 4);
-  if (form_) return writeRecord(k_, *form_, k_.i32View(out_), at, n_, element);
-  k_.forLanes(n_, [&](Val i) { k_.store(element(i), k_.f32View(out_), at + i); });
+  Val at = row * (output_.stride / 4);
+  if (output_.isRecord()) {
+    auto form = output_.form == RowForm::kI8 ? RecordForm::kI8 : RecordForm::kBf16;
+    return writeRecord(k_, form, k_.i32View(out_), at, output_.width, element);
+  }
+  k_.forLanes(output_.width, [&](Val i) { k_.store(element(i), k_.f32View(out_), at + i); });
 }
 
 LogicalResult emitNorm(SimtBuilder& k) {

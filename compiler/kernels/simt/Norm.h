@@ -3,6 +3,7 @@
 #ifndef FATHOM_COMPILER_KERNELS_SIMT_NORM_H_
 #define FATHOM_COMPILER_KERNELS_SIMT_NORM_H_
 
+#include "compiler/kernels/RowOutput.h"
 #include "compiler/kernels/simt/Record.h"
 
 namespace fathom::kernels::simt {
@@ -13,10 +14,9 @@ Val inverseRms(SimtBuilder& k, Buf x, Val from, int64_t n, double eps);
 /// The normalised row that a kernel of something else gives out beside it.
 class NormedRow {
  public:
-  /// Reads the optional entry `name`, none (default) | f32 | bf16 | i8, and with it
-  /// `<name>_stride`, bytes from row to row of `n` elements.
+  /// Reads the optional entries `name` and `stride` for rows of `n` elements (RowOutput::read).
   NormedRow(SimtBuilder& k, llvm::StringRef name, llvm::StringRef stride, int64_t n);
-  explicit operator bool() const { return wanted_; }
+  explicit operator bool() const { return static_cast<bool>(output_); }
 
   /// The binding of the rows or records.
   void bind() { out_ = k_.binding(); }
@@ -25,9 +25,7 @@ class NormedRow {
 
  private:
   SimtBuilder& k_;
-  int64_t n_ = 0, stride_ = 0;
-  bool wanted_ = false;
-  std::optional<RecordForm> form_;  // none: float32
+  RowOutput output_;
   SimtBuilder::Binding out_;
 };
 
