@@ -60,7 +60,7 @@ LogicalResult emitLatentAppend(KernelBuilder& k) {
   return success();
 }
 
-// The row of a GQA layer: kv_heads x head_dim of rope(k), then of v.
+// The rows of a GQA layer: head_dim of rope(k) for each of kv_heads, then of v.
 LogicalResult emitKvAppend(KernelBuilder& k) {
   Config& cfg = k.cfg();
   int64_t heads = cfg.in("kv_heads", 1, 1 << 16);
@@ -70,7 +70,7 @@ LogicalResult emitKvAppend(KernelBuilder& k) {
   double mscale = cfg.f("mscale");
   int64_t kLd = cfg.in("k_ld", 0, kMaxStride), kOffset = cfg.in("k_offset", 0, kMaxStride);
   int64_t vLd = cfg.in("v_ld", 0, kMaxStride), vOffset = cfg.in("v_offset", 0, kMaxStride);
-  Cache cache = Cache::read(cfg, 2 * heads * headDim);
+  Cache cache = Cache::read(cfg, headDim, /*runs=*/2 * heads);
   if (cfg.failed()) return failure();
   Buf keys = k.in(k.f32()), values = k.in(k.f32());
   Buf positions = k.in(k.i32()), sequence = k.in(k.i32()), pageTable = k.in(k.i32());
@@ -84,16 +84,17 @@ LogicalResult emitKvAppend(KernelBuilder& k) {
   Rope rope(k, dim, interleaved, mscale);
   if (dim) rope.setPosition(table, position);
   k.forLoop(k.idx(0), k.idx(heads), 1, [&](Val h) {
-    Val from = t * kLd + h * headDim + kOffset, to = h * headDim;
+    Val from = t * kLd + h * headDim + kOffset, to = h * cache.runElements();
     if (dim)
       rope.rotate(keys, from,
                   [&](Val i, Val v, Val count) { k.store(cache.encode(v), row, to + i, count); });
     k.forRow(headDim - dim, 16, [&](Val i, Val count) {
       k.store(cache.encode(k.load(keys, from + i + dim, 16, count)), row, to + i + dim, count);
     });
-  });
-  k.forRow(heads * headDim, 16, [&](Val i, Val) {
-    k.store(cache.encode(k.load(values, t * vLd + i + vOffset, 16)), row, i + heads * headDim);
+    Val value = t * vLd + h * headDim + vOffset, valueTo = to + heads * cache.runElements();
+    k.forRow(headDim, 16, [&](Val i, Val) {
+      k.store(cache.encode(k.load(values, value + i, 16)), row, valueTo + i);
+    });
   });
   return success();
 }

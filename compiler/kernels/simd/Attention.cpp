@@ -63,7 +63,7 @@ void Attention::readConfig() {
   qLd_ = cfg.in("q_ld", 0, kMaxStride);
   splits_ = cfg.in("splits", 1, 4096);
   window_ = cfg.in("window", 0, kMaxStride);
-  cache_ = Cache::read(cfg, 2 * kvHeads_ * headDim_);
+  cache_ = Cache::read(cfg, headDim_, /*runs=*/2 * kvHeads_);
   if (cfg.failed()) return;
   cfg.require(heads_ % kvHeads_ == 0,
               "heads " + Twine(heads_) + " is not a multiple of kv_heads " + Twine(kvHeads_));
@@ -102,9 +102,8 @@ Val Attention::keyWords(Buf page, Val at, Val count) {
 void Attention::scores(Val page, Val ahead, Val rows, Val head) {
   Type elem = form_.pairs ? k_.i32() : cache_.elem(k_);
   Buf keys = k_.view(rows_, page, elem);
-  int64_t rowWords = 2 * kvHeads_ * words();
-  Val keyAt = k_.z() * words();
-  Val aheadAt = ahead + k_.z() * (headDim_ * cache_.elemBytes());
+  Val keyAt = k_.z() * (cache_.runElements() / form_.per());
+  Val aheadAt = ahead + k_.z() * cache_.runBytes();
   int64_t elemBytes = form_.pairs ? 4 : cache_.elemBytes();
   k_.forLoop(k_.idx(0), rows, tokenTile_, [&](Val t) {
     Vals acc(tokenTile_ * headTile_, k_.zero());
@@ -114,7 +113,7 @@ void Attention::scores(Val page, Val ahead, Val rows, Val head) {
         q.push_back(k_.load(query_, (head + h) * paddedWords() + w, kLanes));
       for (int64_t i = 0; i < tokenTile_; ++i) {
         k_.prefetch(rows_, aheadAt + (t + i) * cache_.rowBytes + w * elemBytes, 2);
-        Val key = keyWords(keys, keyAt + (t + i) * rowWords + w, count);
+        Val key = keyWords(keys, keyAt + (t + i) * words() + w, count);
         for (int64_t h = 0; h < headTile_; ++h)
           out[h * tokenTile_ + i] = form_.dot(out[h * tokenTile_ + i], key, q[h]);
       }
@@ -169,9 +168,8 @@ void Attention::softmax(Val rows, Val from, Val head) {
 // Adds the page's tokens to `vecs` vectors of u of a tile of heads. Rows past the last may hold
 // anything: the last one takes their place, with probability 0.
 void Attention::values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs) {
-  int64_t width = 2 * kvHeads_ * headDim_;
   Buf data = k_.view(rows_, page, cache_.elem(k_));
-  Val valueAt = (k_.z() + kvHeads_) * headDim_ + vec0 * kLanes;
+  Val valueAt = (k_.z() + kvHeads_) * cache_.runElements() + vec0 * kLanes;
   auto at = [&](int64_t h, int64_t j) { return (head + h) * headDim_ + (vec0 + j) * kLanes; };
   Vals acc;
   for (int64_t h = 0; h < headTile_; ++h)
@@ -179,12 +177,12 @@ void Attention::values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_
       acc.push_back(k_.load(sum_, at(h, j), kLanes) * k_.load(alpha_, head + h));
   acc = k_.forLoop(k_.idx(0), rows, form_.per(), acc, [&](Val t, ArrayRef<Val> in) {
     Vals out(in.begin(), in.end()), row;
-    Val from = valueAt + t * width;
+    Val from = valueAt + t * headDim_;
     for (int64_t i = 0; i < form_.per(); ++i)
       for (int64_t b = 0; b < kLanes * vecs * cache_.elemBytes(); b += 64)
-        k_.prefetch(rows_, ahead + (from + i * width) * cache_.elemBytes() + b, 2);
+        k_.prefetch(rows_, ahead + (from + i * headDim_) * cache_.elemBytes() + b, 2);
     if (form_.pairs) {
-      Val second = valueAt + min(t + 1, rows - 1) * width;
+      Val second = valueAt + min(t + 1, rows - 1) * headDim_;
       for (int64_t j = 0; j < vecs; ++j) {
         Val a = zext(k_.load(data, from + kLanes * j, kLanes), k_.i32());
         Val b = zext(k_.load(data, second + kLanes * j, kLanes), k_.i32());

@@ -20,7 +20,6 @@ struct Shape {
   Words form;
 
   int64_t group() const { return heads / gridHeads; }  // query heads of a workgroup
-  int64_t width() const { return 2 * kvHeads * headDim; }
 };
 
 Shape readShape(KernelBuilder& k) {
@@ -33,7 +32,7 @@ Shape readShape(KernelBuilder& k) {
   s.qLd = cfg.in("q_ld", 0, kMaxStride);
   s.window = cfg.in("window", 0, 1 << 30);
   s.gridHeads = cfg.in("grid_heads", 1, 1 << 16);
-  s.cache = Cache::read(cfg, 2 * s.kvHeads * s.headDim);
+  s.cache = Cache::read(cfg, s.headDim, /*runs=*/2 * s.kvHeads);
   if (cfg.failed()) return s;
   cfg.require(s.heads % s.kvHeads == 0,
               "heads " + Twine(s.heads) + " is not a multiple of kv_heads " + Twine(s.kvHeads));
@@ -46,23 +45,23 @@ Shape readShape(KernelBuilder& k) {
 // The page's keys and values of one kv head, of which `rows` tokens are there.
 void packPage(KernelBuilder& k, const Shape& s, QueryBlock& block, Buf cache, Val page, Val kvHead,
               Val rows) {
-  int64_t per = s.form.per(), rowWords = s.width() / per;
+  int64_t per = s.form.per(), rowWords = s.headDim / per;
   Buf words = k.view(cache, page, s.form.pairs ? k.i32() : s.cache.elem(k));
   auto decoded = [&](Val v) { return s.form.pairs ? v : s.cache.decode(v); };
   k.forLoop(k.idx(0), rows, kLanes, [&](Val t) {
-    Val from = t * rowWords + kvHead * (s.headDim / per);
+    Val from = t * rowWords + kvHead * (s.cache.runElements() / per);
     transposeRows(
-        k, s.headDim / per,
+        k, rowWords,
         [&](int64_t r, Val w, Val count) {
           return decoded(k.load(words, from + w + r * rowWords, kLanes, count));
         },
         block.keys, t, s.cache.pageTokens);
   });
   Buf elements = k.view(cache, page, s.cache.elem(k));
-  Val values = (kvHead + s.kvHeads) * s.headDim;
+  Val values = (kvHead + s.kvHeads) * s.cache.runElements();
   k.forLoop(k.idx(0), rows, per, [&](Val t) {
-    Val first = values + t * s.width();
-    Val second = values + min(t + 1, rows - 1) * s.width();
+    Val first = values + t * s.headDim;
+    Val second = values + min(t + 1, rows - 1) * s.headDim;
     Val there = t + 1 < rows;
     k.forLoop(k.idx(0), k.idx(s.headDim), kLanes, [&](Val i) {
       Val a = s.cache.decode(k.load(elements, first + i, kLanes)), b;

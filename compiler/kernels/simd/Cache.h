@@ -13,9 +13,9 @@ struct Cache : CacheLayout {
   Cache() = default;
   explicit Cache(const CacheLayout& layout) : CacheLayout(layout) {}
 
-  /// Reads the config for rows of `elements`.
-  static Cache read(Config& cfg, int64_t elements) {
-    return Cache(CacheLayout::read(cfg, elements));
+  /// Reads the config for `runs` runs of rows of `elements`.
+  static Cache read(Config& cfg, int64_t elements, int64_t runs = 1) {
+    return Cache(CacheLayout::read(cfg, elements, runs));
   }
 
   mlir::Type elem(KernelBuilder& k) const { return bf16 ? k.i16() : k.f32(); }
@@ -23,7 +23,7 @@ struct Cache : CacheLayout {
   /// Byte address of the layer's rows in page number `page` of a sequence whose page ids begin at
   /// table[base].
   Val pageAt(KernelBuilder& k, Buf table, Val base, Val page) const;
-  /// Byte address of the row of `position` of `sequence`; `pages` is P.
+  /// Byte address in the first run of the row of `position` of `sequence`; `pages` is P.
   Val rowAt(KernelBuilder& k, Buf table, Val pages, Val sequence, Val position) const;
 
   /// f32 lanes to and from elements of the cache.

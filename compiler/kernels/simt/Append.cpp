@@ -9,9 +9,9 @@ using namespace mlir;
 
 namespace fathom::kernels::simt {
 
-CacheRows CacheRows::read(Config& cfg, int64_t elements) {
+CacheRows CacheRows::read(Config& cfg, int64_t elements, int64_t runs) {
   CacheRows rows;
-  static_cast<CacheLayout&>(rows) = CacheLayout::read(cfg, elements);
+  static_cast<CacheLayout&>(rows) = CacheLayout::read(cfg, elements, runs);
   cfg.require(
       cfg.failed() || (elements % 2 == 0 && rows.pageBytes % 4 == 0 && rows.layerBytes % 4 == 0),
       "page_bytes, layer_bytes and rows of the cache must be multiples of 4 bytes");
@@ -98,7 +98,7 @@ LogicalResult emitLatentAppend(SimtBuilder& k) {
   return success();
 }
 
-// The row of a GQA layer: kv_heads x head_dim of rope(k), then of v.
+// The rows of a GQA layer: head_dim of rope(k) for each of kv_heads, then of v.
 LogicalResult emitKvAppend(SimtBuilder& k) {
   Config& cfg = k.cfg();
   int64_t heads = cfg.in("kv_heads", 1, 1 << 16);
@@ -108,7 +108,7 @@ LogicalResult emitKvAppend(SimtBuilder& k) {
   double mscale = cfg.f("mscale");
   int64_t kLd = cfg.in("k_ld", 0, kMaxOffset), kOffset = cfg.in("k_offset", 0, kMaxOffset);
   int64_t vLd = cfg.in("v_ld", 0, kMaxOffset), vOffset = cfg.in("v_offset", 0, kMaxOffset);
-  CacheRows cache = CacheRows::read(cfg, 2 * heads * headDim);
+  CacheRows cache = CacheRows::read(cfg, headDim, /*runs=*/2 * heads);
   if (cfg.failed()) return failure();
   Buf keys = k.f32View(k.binding()), values = k.f32View(k.binding());
   Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
@@ -120,21 +120,21 @@ LogicalResult emitKvAppend(SimtBuilder& k) {
   Val position = toIndex(k.load(positions, t));
   Val row = cache.rowAt(k, pageTable, pages, toIndex(k.load(sequence, t)), position);
   Val from = t * kLd + kOffset;
+  int64_t run = cache.runElements();
   if (dim) {
     Rope rope(k, dim, interleaved, mscale);
     rope.setPosition(table, position);
-    auto head = [&](Val i) { return i / dim * headDim; };
     cache.write(
-        k, rows, row, heads * dim, [&](Val i) { return head(i) + i % dim; },
-        [&](Val i) { return rope.element(keys, from + head(i), i % dim); });
+        k, rows, row, heads * dim, [&](Val i) { return i / dim * run + i % dim; },
+        [&](Val i) { return rope.element(keys, from + i / dim * headDim, i % dim); });
   }
-  if (int64_t plain = headDim - dim) {
-    auto place = [&](Val i) { return i / plain * headDim + i % plain + dim; };
-    cache.write(k, rows, row, heads * plain, place,
-                [&](Val i) { return k.load(keys, from + place(i)); });
-  }
+  if (int64_t plain = headDim - dim)
+    cache.write(
+        k, rows, row, heads * plain, [&](Val i) { return i / plain * run + i % plain + dim; },
+        [&](Val i) { return k.load(keys, from + i / plain * headDim + i % plain + dim); });
   cache.write(
-      k, rows, row, heads * headDim, [&](Val i) { return i + heads * headDim; },
+      k, rows, row, heads * headDim,
+      [&](Val i) { return (i / headDim + heads) * run + i % headDim; },
       [&](Val i) { return k.load(values, t * vLd + i + vOffset); });
   return success();
 }

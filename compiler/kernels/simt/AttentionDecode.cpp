@@ -97,7 +97,7 @@ LogicalResult emitAttention(SimtBuilder& k) {
   int64_t qLd = cfg.in("q_ld", 0, kMaxOffset), splits = cfg.in("splits", 1, 4096);
   int64_t window = cfg.in("window", 0, kMaxOffset);
   Rotation rotation(k, headDim, /*readsDim=*/true);
-  CacheRows cache = CacheRows::read(cfg, 2 * kvHeads * headDim);
+  CacheRows cache = CacheRows::read(cfg, headDim, /*runs=*/2 * kvHeads);
   if (cfg.failed()) return failure();
   if (!cfg.require(heads % kvHeads == 0,
                    "heads " + Twine(heads) + " is not a multiple of kv_heads " + Twine(kvHeads)))
@@ -117,11 +117,10 @@ LogicalResult emitAttention(SimtBuilder& k) {
   rotation.begin(positions);
   Val kvHead = k.z() / blocks, inGroup = k.z() % blocks * queries;
   Val head = kvHead * group + inGroup, count = min(k.idx(group) - inGroup, k.idx(queries));
-  int64_t per = cache.perWord();
   Decode decode{k,       cache,     block,    splits,    heads,   headDim, window,
                 queries, positions, sequence, pageTable, partial, pages};
-  decode.run(head, count, kvHead * (headDim / per), (kvHead + kvHeads) * (headDim / per),
-             headDim / per, [&] {
+  decode.run(head, count, kvHead * cache.runWords(), (kvHead + kvHeads) * cache.runWords(),
+             cache.runWords(), [&] {
                k.forLanes(queries * headDim, [&](Val i) {
                  Val row = min(i / headDim, count - 1);
                  Val from = k.y() * qLd + (head + row) * headDim;

@@ -73,7 +73,7 @@ LogicalResult emitAttentionPrefill(SimtBuilder& k) {
   double scale = cfg.f("scale");
   int64_t qLd = cfg.in("q_ld", 0, kMaxOffset), window = cfg.in("window", 0, 1 << 28);
   int64_t gridHeads = cfg.in("grid_heads", 1, 1 << 16);
-  CacheRows cache = CacheRows::read(cfg, 2 * kvHeads * headDim);
+  CacheRows cache = CacheRows::read(cfg, headDim, /*runs=*/2 * kvHeads);
   if (cfg.failed()) return failure();
   cfg.require(heads % kvHeads == 0,
               "heads " + Twine(heads) + " is not a multiple of kv_heads " + Twine(kvHeads));
@@ -97,7 +97,7 @@ LogicalResult emitAttentionPrefill(SimtBuilder& k) {
     Val at = prefill.token(i / headDim) * qLd + head * headDim + i % headDim;
     k.store(k.load(q, at) * scale, block.query(), i);
   });
-  int64_t words = headDim / cache.perWord();
+  int64_t words = cache.runWords();
   Vals sums = prefill.run(kvHead * words, (kvHead + kvHeads) * words, words);
   block.forSums(sums, [&](int64_t i, Val column, Val sum) {
     Val query = k.idx(i);
@@ -171,9 +171,8 @@ LogicalResult emitLatentAttentionExpanded(SimtBuilder& k) {
       return next;
     });
     for (int64_t i = 0; i < queries; ++i)
-      k.ifThen(prefill.count() > i, [&] {
-        k.store(sum[i], out, prefill.token(k.idx(i)) * outLd + head * v + n);
-      });
+      k.ifThen(prefill.count() > i,
+               [&] { k.store(sum[i], out, prefill.token(k.idx(i)) * outLd + head * v + n); });
   });
   return success();
 }

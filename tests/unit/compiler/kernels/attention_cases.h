@@ -48,13 +48,15 @@ struct Batch {
   int64_t tokens() const { return positions.size(); }
 };
 
-/// Cache pages of rows of `width` elements; rows outside every context are NaN.
+/// Cache pages of rows of `width` elements, which lie in `runs` runs of equal parts of them; rows
+/// outside every context are NaN.
 struct TestCache {
-  TestCache(const Batch& batch, int64_t width, bool bf16, uint32_t seed)
+  TestCache(const Batch& batch, int64_t width, bool bf16, uint32_t seed, int64_t runs = 1)
       : width(width),
         bytes(bf16 ? 2 : 4),
         pageBytes(layerBytes + 64 * width * bytes + 64),
         memory(batch.used * pageBytes) {
+    const int64_t part = width / runs;
     for (size_t b = 0; b < batch.chunks.size(); ++b) {
       int64_t rows = batch.chunks[b].context;
       std::vector<float> data = randomFloats(rows * width, seed + b);
@@ -62,7 +64,7 @@ struct TestCache {
         for (int64_t i = 0; i < width; ++i) {
           float& v = data[r * width + i];
           int64_t at = batch.pageTable[b * batch.pages + r / 64] * pageBytes + layerBytes +
-                       (r % 64 * width + i) * bytes;
+                       (i / part * 64 * part + r % 64 * part + i % part) * bytes;
           uint16_t bits = floatToBf16(v);
           if (bf16) v = bf16ToFloat(bits);
           std::memcpy(&memory[at], bf16 ? static_cast<void*>(&bits) : static_cast<void*>(&v),

@@ -86,7 +86,7 @@ void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
                std::to_string(c.window));
   Batch batch(kBatch);
   int64_t T = batch.tokens(), qLd = c.heads * c.headDim + 3;
-  TestCache cache(batch, 2 * c.kvHeads * c.headDim, bf16, 200);
+  TestCache cache(batch, 2 * c.kvHeads * c.headDim, bf16, 200, /*runs=*/2 * c.kvHeads);
   double scale = 1.5 / std::sqrt(c.headDim);
   std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
   auto image = KernelImage::build(

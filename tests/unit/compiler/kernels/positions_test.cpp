@@ -184,19 +184,22 @@ TEST(KvAppend, WritesPagedRows) {
                    {x, x, tokens.positions, tokens.sequence, tokens.pageTable, table, cache},
                    {kPages});
         for (int64_t t = 0; t < 5; ++t) {
-          int64_t r = tokens.row(t), at = r / 64 * page + 64 + r % 64 * row;
+          int64_t r = tokens.row(t), headRow = s.headDim * bytes;
+          // Keys of each head, then values of each: runs of 64 rows.
+          auto at = [&](int64_t run) { return r / 64 * page + 64 + (run * 64 + r % 64) * headRow; };
           for (int64_t h = 0; h < s.heads; ++h) {
             const float* from = &x[t * ld + 3 + h * s.headDim];
             std::vector<double> k = rotate(from, s.dim, false, tokens.positions[t], 1);
             for (int64_t i = 0; i < s.headDim; ++i) {
               double expected = i < s.dim ? k[i] : from[i];
-              ASSERT_NEAR(element(cache, at + (h * s.headDim + i) * bytes, bf16), expected,
+              ASSERT_NEAR(element(cache, at(h) + i * bytes, bf16), expected,
                           tolerance(expected, bf16));
             }
           }
           for (int64_t i = 0; i < width; ++i) {
             double v = x[t * ld + width + 5 + i];
-            ASSERT_NEAR(element(cache, at + (width + i) * bytes, bf16), v, tolerance(v, bf16));
+            ASSERT_NEAR(element(cache, at(s.heads + i / s.headDim) + i % s.headDim * bytes, bf16),
+                        v, tolerance(v, bf16));
           }
         }
       }

@@ -26,7 +26,7 @@ void checkGqa(const std::string& profile, const Gqa& c, const Batch& batch, bool
   SCOPED_TRACE(profile + (bf16 ? " bf16 " : " f32 ") + std::to_string(c.heads) + "/" +
                std::to_string(c.kvHeads) + " heads of " + std::to_string(c.headDim));
   int64_t T = batch.tokens(), width = c.heads * c.headDim, qLd = width + 3;
-  TestCache cache(batch, 2 * c.kvHeads * c.headDim, bf16, 300);
+  TestCache cache(batch, 2 * c.kvHeads * c.headDim, bf16, 300, /*runs=*/2 * c.kvHeads);
   double scale = 0.18;
   auto image = KernelImage::build(
       profile, {{"a", "attention_prefill",
