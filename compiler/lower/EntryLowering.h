@@ -160,6 +160,8 @@ class EntryLowering {
   mlir::LogicalResult appendLatent(graph::CacheAppendOp op, graph::RmsNormOp norm);
   /// The rope op of `q` if the attention kernel rotates for it.
   graph::RopeOp rotatedByAttention(mlir::Value q);
+  /// The entries of an attention kernel that rotates as `rope` does; answers its table.
+  mlir::FailureOr<mlir::Value> rotateQueries(Config& config, graph::RopeOp rope, int64_t dim);
   /// New records of `result`, [T, heads * width], when one projection reads it and nothing else
   /// does: of each head, or of all heads together.
   std::optional<std::pair<Activation, Records>> recordsOfHeads(mlir::Value result, int64_t heads,

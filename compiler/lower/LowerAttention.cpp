@@ -131,6 +131,12 @@ std::optional<std::pair<Activation, Records>> EntryLowering::recordsOfHeads(Valu
   return std::pair(form, made);
 }
 
+FailureOr<Value> EntryLowering::rotateQueries(Config& config, graph::RopeOp rope, int64_t dim) {
+  config.set("rotate", builder.getBoolAttr(true));
+  setRotation(config, rope, dim);
+  return weight(rope.getTable(), rope);
+}
+
 LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
   auto latent = rowsOf(op.getQLatent(), op), q = rowsOf(op.getQ(), op);
   if (failed(latent) || failed(q)) return failure();
@@ -147,10 +153,8 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
   config.set("q_offset", builder.getI64IntegerAttr(q->offset + op.getNope()));
   SmallVector<Arg> args = {latent->buffer, q->buffer, positions, sequence, pageTable};
   if (graph::RopeOp rope = rotatedByAttention(op.getQ())) {
-    auto table = weight(rope.getTable(), op);
+    auto table = rotateQueries(config, rope, op.getRopeDim());
     if (failed(table)) return failure();
-    config.set("rotate", builder.getBoolAttr(true));
-    setRotation(config, rope, op.getRopeDim());
     args.push_back(*table);
   }
   args.push_back(layerCache);
@@ -202,10 +206,17 @@ LogicalResult EntryLowering::lower(graph::AttentionOp op) {
   config.set("scale", builder.getF64FloatAttr(op.getScale()));
   config.set("q_ld", builder.getI64IntegerAttr(q->ld));
   config.set("window", builder.getI64IntegerAttr(op.getWindow()));
-  if (!isPrefill())
-    return launchSplit(op, "attention", config,
-                       {query, positions, sequence, pageTable, layerCache}, op.getHeads(),
-                       op.getHeadDim(), op.getResult());
+  if (!isPrefill()) {
+    SmallVector<Arg> args = {query, positions, sequence, pageTable};
+    if (graph::RopeOp rope = rotatedByAttention(op.getQ())) {
+      auto table = rotateQueries(config, rope, rope.getDim());
+      if (failed(table)) return failure();
+      args.push_back(*table);
+    }
+    args.push_back(layerCache);
+    return launchSplit(op, "attention", config, std::move(args), op.getHeads(), op.getHeadDim(),
+                       op.getResult());
+  }
   const Rows out = newRows("attention", T(), op.getHeads() * op.getHeadDim());
   rows[op.getResult()] = out;
   config.set("grid_heads", builder.getI64IntegerAttr(op.getKvHeads()));

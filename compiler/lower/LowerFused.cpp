@@ -124,6 +124,13 @@ graph::RopeOp EntryLowering::rotatedByAttention(Value q) {
       attends = true;
       continue;
     }
+    if (auto attention = dyn_cast<graph::AttentionOp>(user)) {
+      if (attention.getQ() != q || rope.getOffset() != 0 ||
+          attention.getHeads() != rope.getHeads() || attention.getHeadDim() != rope.getHeadDim())
+        return {};
+      attends = true;
+      continue;
+    }
     auto expanded = dyn_cast<tensor::ExpandShapeOp>(user);
     if (!expanded || expanded.getResultType().getRank() != 3) return {};
     // Other readers must not see what is rotated.

@@ -9,6 +9,7 @@
 
 #include "compiler/kernels/simd/AttentionTile.h"
 #include "compiler/kernels/simd/Emitters.h"
+#include "compiler/kernels/simd/Rope.h"
 
 using namespace mlir;
 
@@ -25,7 +26,7 @@ class Attention {
 
  private:
   void readConfig();
-  void packQueries(Val token);
+  void packQueries(Val token, Val position);
   Val keyWords(Buf page, Val at, Val count);
   void scores(Val page, Val ahead, Val rows, Val head);
   void softmax(Val rows, Val from, Val head);
@@ -42,10 +43,12 @@ class Attention {
   int64_t group_ = 1;     // query heads per kv head
   int64_t headTile_ = 1;  // of them at a time
   int64_t tokenTile_ = 16;
-  double scale_ = 1;
+  double scale_ = 1, mscale_ = 1;
+  bool rotate_ = false, interleaved_ = false;
+  int64_t dim_ = 0;  // of a head, with rotate_
   Cache cache_;
   Words form_;
-  Buf q_, pageTable_, rows_, partial_;
+  Buf q_, pageTable_, angles_, rows_, partial_;
   Buf query_;          // words [group][paddedWords]
   Buf score_;          // f32 [headTile][page tokens]
   Buf weight_;         // words [headTile][page tokens / per]
@@ -63,6 +66,12 @@ void Attention::readConfig() {
   qLd_ = cfg.in("q_ld", 0, kMaxStride);
   splits_ = cfg.in("splits", 1, 4096);
   window_ = cfg.in("window", 0, kMaxStride);
+  rotate_ = cfg.b("rotate", false);
+  if (rotate_) {
+    dim_ = cfg.in("dim", 2, headDim_, 2);
+    interleaved_ = cfg.b("interleaved");
+    mscale_ = cfg.f("mscale");
+  }
   cache_ = Cache::read(cfg, headDim_, /*runs=*/2 * kvHeads_);
   if (cfg.failed()) return;
   cfg.require(heads_ % kvHeads_ == 0,
@@ -74,16 +83,32 @@ void Attention::readConfig() {
   tokenTile_ = sums / headTile_;
 }
 
-// The group's queries as words, scaled; heads filling the last tile repeat the last one.
-void Attention::packQueries(Val token) {
+// The group's queries as words, rotated and scaled; heads filling the last tile repeat the last
+// one.
+void Attention::packQueries(Val token, Val position) {
+  Buf rotated;
+  Rope rope(k_, dim_, interleaved_, mscale_);
+  if (rotate_) {
+    rotated = k_.scratch(k_.f32(), 4 * headDim_);
+    rope.setPosition(angles_, position);
+  }
   int64_t step = 16 * form_.per();
   Val from = token * qLd_ + k_.z() * (group_ * headDim_);
   int64_t padded = (group_ + headTile_ - 1) / headTile_ * headTile_;
   k_.forLoop(k_.idx(0), k_.idx(padded), 1, [&](Val g) {
+    Buf x = q_;
     Val head = from + min(g, k_.idx(group_ - 1)) * headDim_;
+    if (rotate_) {
+      rope.rotate(q_, head, [&](Val i, Val v, Val count) { k_.store(v, rotated, i, count); });
+      k_.forRow(headDim_ - dim_, kLanes, [&](Val i, Val count) {
+        k_.store(k_.load(q_, head + i + dim_, kLanes, count), rotated, i + dim_, count);
+      });
+      x = rotated;
+      head = k_.idx(0);
+    }
     k_.forRow(headDim_, step, [&](Val i, Val count) {
       int64_t elements = count ? headDim_ % step : step;
-      k_.store(loadQuery(k_, form_, q_, head + i, elements, scale_), query_,
+      k_.store(loadQuery(k_, form_, x, head + i, elements, scale_), query_,
                g * paddedWords() + i / form_.per());
     });
     k_.store(k_.constant(k_.f32(), kNever), m_, g);
@@ -239,6 +264,7 @@ LogicalResult Attention::emit() {
   q_ = k_.in(k_.f32());
   Buf positions = k_.in(k_.i32()), sequence = k_.in(k_.i32());
   pageTable_ = k_.in(k_.i32());
+  if (rotate_) angles_ = k_.in(k_.f32());
   rows_ = k_.in(k_.i8());
   partial_ = k_.out(k_.f32());
   Val pages = k_.push();
@@ -253,14 +279,15 @@ LogicalResult Attention::emit() {
   alpha_ = k_.scratch(k_.f32(), 4 * padded);
 
   Val token = k_.y();
-  visible_ = toIndex(k_.load(positions, token)) + 1;
+  Val position = toIndex(k_.load(positions, token));
+  visible_ = position + 1;
   first_ = window_ ? max(visible_ - window_, k_.idx(0)) : k_.idx(0);
   tableAt_ = toIndex(k_.load(sequence, token)) * pages;
   Val page0 = first_ / cache_.pageTokens;
   Val used = (visible_ + (cache_.pageTokens - 1)) / cache_.pageTokens - page0;
   Val begin = page0 + used * k_.x() / splits_;
   pageEnd_ = page0 + used * (k_.x() + 1) / splits_;
-  packQueries(token);
+  packQueries(token, position);
   k_.forLoop(begin, pageEnd_, 1, [&](Val p) {
     k_.forLoop(k_.idx(0), k_.idx(padded), headTile_, [&](Val head) { page(p, head); });
   });

@@ -152,10 +152,9 @@ TEST(FusedAttention, RotatesItsQueries) {
   Batch batch({{1, 1}, {65, 2}, {600, 1}});
   int64_t T = batch.tokens(), qLd = kHeads * kHeadDim + 16;
   for (const std::string& profile : profilesThatFuse(Fusion::kRotateQuery)) {
-    if (!isGpu(profile)) continue;  // CPUs rotate in latent_attention only
     for (auto [dim, interleaved] : {std::pair<int64_t, bool>{48, false}, {16, true}}) {
       SCOPED_TRACE(profile + " " + std::to_string(dim));
-      TestCache cache(batch, 2 * kKvHeads * kHeadDim, false, 100);
+      TestCache cache(batch, 2 * kKvHeads * kHeadDim, false, 100, /*runs=*/2 * kKvHeads);
       ConfigText config = {{"heads", kHeads}, {"kv_heads", kKvHeads}, {"head_dim", kHeadDim},
                            {"scale", 0.3},    {"splits", kSplits},    {"q_ld", qLd},
                            {"window", 0}};
