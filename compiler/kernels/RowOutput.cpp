@@ -4,8 +4,15 @@
 
 namespace fathom::kernels {
 
+RowForm rowForm(Act act) {
+  return act == Act::f32 ? RowForm::kF32 : act == Act::bf16 ? RowForm::kBf16 : RowForm::kI8;
+}
+
+RowForm readRecordForm(Config& cfg, llvm::StringRef name) {
+  return cfg.oneOf(name, {"bf16", "i8"}) == 0 ? RowForm::kBf16 : RowForm::kI8;
+}
+
 int64_t rowBytes(RowForm form, int64_t width) {
-  auto roundUp = [](int64_t n, int64_t to) { return (n + to - 1) / to * to; };
   switch (form) {
     case RowForm::kNone:
       return 0;

@@ -3,11 +3,16 @@
 #ifndef FATHOM_COMPILER_KERNELS_ROWOUTPUT_H_
 #define FATHOM_COMPILER_KERNELS_ROWOUTPUT_H_
 
-#include "compiler/kernels/Config.h"
+#include "compiler/kernels/WeightLayout.h"
 
 namespace fathom::kernels {
 
+/// What a row of activations is: nothing, float32 elements, or a record of docs/spec/encodings.md.
 enum class RowForm { kNone, kF32, kBf16, kI8 };
+/// The form that a product reads.
+RowForm rowForm(Act act);
+/// The config entry `name`, which must be bf16 | i8.
+RowForm readRecordForm(Config& cfg, llvm::StringRef name);
 
 /// An output that a fused kernel has or has not.
 struct RowOutput {

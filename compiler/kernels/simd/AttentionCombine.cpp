@@ -60,7 +60,7 @@ LogicalResult emitAttentionCombine(KernelBuilder& k) {
   int64_t splits = cfg.in("splits", 1, 4096);
   int outAct = cfg.has("out_act") ? cfg.oneOf("out_act", {"none", "bf16", "i8"}) : 0;
   int64_t outLd = outAct ? 0 : cfg.in("out_ld", heads * width, kMaxStride);
-  auto form = outAct == 1 ? RecordWriter::Form::kBf16 : RecordWriter::Form::kI8;
+  auto form = outAct == 1 ? RowForm::kBf16 : RowForm::kI8;
   int64_t actStride = outAct ? cfg.in("act_stride", 64, kMaxStride, 64) : 0;
   int64_t headStride = outAct ? cfg.in("act_batch_stride", 0, kMaxStride, 64) : 0;
   // Heads that share a record own whole groups of it, and leave nothing behind them to fill.

@@ -7,19 +7,11 @@ using namespace mlir;
 
 namespace fathom::kernels {
 
-static int64_t roundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
-int64_t RecordWriter::bytes(Form form, int64_t n) {
-  if (form == Form::kBf16) return roundUp(2 * n, 64);
-  int64_t padded = roundUp(n, 64);
-  return roundUp(padded + padded / 4, 64);
-}
-
 // Below this a group counts as zero: 127 / amax would not be a float any more.
 constexpr double kLeastAmax = 1e-36;
 
 void RecordWriter::put(Val i, Val lo, Val hi) {
-  if (form_ == Form::kBf16) {
+  if (form_ == RowForm::kBf16) {
     Buf row = k_.view(acts_, at_, k_.i16());
     k_.store(f32ToBf16(lo), row, i);
     k_.store(f32ToBf16(hi), row, i + 16);
@@ -45,7 +37,7 @@ void RecordWriter::put(Val i, Val lo, Val hi) {
 
 void RecordWriter::fill() {
   int64_t last = roundUp(n_, 32);
-  if (form_ == Form::kI8 && last % 64) put(k_.idx(last), k_.zero(), k_.zero());
+  if (form_ == RowForm::kI8 && last % 64) put(k_.idx(last), k_.zero(), k_.zero());
 }
 
 void forPairs(KernelBuilder& k, int64_t n, function_ref<void(Val, Val, Val)> body) {
@@ -61,12 +53,12 @@ LogicalResult emitEncode(KernelBuilder& k) {
   int64_t groups = cfg.in("groups", 1, 1 << 20);
   int64_t inLd = cfg.in("in_ld", 0, kMaxStride);
   int64_t inOffset = cfg.in("in_offset", 0, kMaxStride);
-  auto form = static_cast<RecordWriter::Form>(cfg.oneOf("act", {"bf16", "i8"}));
+  auto form = readRecordForm(cfg, "act");
   int64_t stride = cfg.in("act_stride", 64, kMaxStride, 64);
   int64_t inGroupLd = 0, batchStride = 0;
   if (groups > 1) {
     inGroupLd = cfg.in("in_group_ld", 0, kMaxStride);
-    batchStride = cfg.in("act_batch_stride", RecordWriter::bytes(form, n), kMaxStride, 64);
+    batchStride = cfg.in("act_batch_stride", rowBytes(form, n), kMaxStride, 64);
   }
   if (cfg.failed()) return failure();
   Buf x = k.in(k.f32()), out = k.out(k.i8());

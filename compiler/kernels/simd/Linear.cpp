@@ -113,10 +113,8 @@ void Linear::emitNormalised(Buf gamma, Buf normed) {
 // Head y: the splits of its attention become its activations, token by token.
 void Linear::emitMerged(Val tokens) {
   SplitMerge merge(k_, panel_.act, splits_, batch_, c_.cols);
-  int64_t bytes = c_.act == Act::f32
-                      ? 4 * c_.cols
-                      : rowBytes(c_.act == Act::i8 ? RowForm::kI8 : RowForm::kBf16, c_.cols);
-  Buf row = k_.scratch(k_.i8(), bytes);
+  RowForm form = rowForm(c_.act);
+  Buf row = k_.scratch(k_.i8(), rowBytes(form, c_.cols));
   panel_.act = row;
   int64_t outStride = c_.records ? c_.records.stride : c_.outLd;
   Val outFrom = c_.records ? k_.idx(0) : k_.y() * c_.rows;
@@ -125,7 +123,6 @@ void Linear::emitMerged(Val tokens) {
     if (c_.act == Act::f32) {
       merge.write(k_.view(row, k_.idx(0), k_.f32()), k_.idx(0));
     } else {
-      auto form = c_.act == Act::i8 ? RecordWriter::Form::kI8 : RecordWriter::Form::kBf16;
       RecordWriter record(k_, form, row, k_.idx(0), c_.cols);
       merge.write(record, k_.idx(0));
       record.fill();

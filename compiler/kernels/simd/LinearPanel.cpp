@@ -112,8 +112,7 @@ void LinearPanel::emitRow(KernelBuilder& k, Val panel, const Row& row) {
 void LinearPanel::writeRecords(KernelBuilder& k, const Row& row, Val staged) const {
   Val columns = (last_ - first_) * kTileRows, column0 = first_ * kTileRows;
   auto writer = [&](const RowOutput& output, Buf buf, Val at) {
-    auto form = output.form == RowForm::kI8 ? RecordWriter::Form::kI8 : RecordWriter::Form::kBf16;
-    return RecordWriter(k, form, buf, at, output.width);
+    return RecordWriter(k, output.form, buf, at, output.width);
   };
   if (config.records) {
     RecordWriter record = writer(config.records, out, row.out);

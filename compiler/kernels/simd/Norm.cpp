@@ -35,8 +35,7 @@ RowSink RowSink::at(KernelBuilder& k, const RowOutput& output, Buf buf, Val row)
     sink.rows = buf;
     sink.to = row * (output.stride / 4);
   } else if (output) {
-    auto form = output.form == RowForm::kI8 ? RecordWriter::Form::kI8 : RecordWriter::Form::kBf16;
-    sink.record.emplace(k, form, buf, row * output.stride, output.width);
+    sink.record.emplace(k, output.form, buf, row * output.stride, output.width);
   }
   return sink;
 }
@@ -68,8 +67,8 @@ LogicalResult emitNorm(KernelBuilder& k) {
   int outAct = cfg.oneOf("out_act", {"none", "bf16", "i8"});
   int64_t outLd = outF32 ? cfg.in("out_ld", n, kMaxStride) : 0;
   int64_t outOffset = outF32 ? cfg.in("out_offset", 0, kMaxStride) : 0;
-  auto form = outAct == 1 ? RecordWriter::Form::kBf16 : RecordWriter::Form::kI8;
-  int64_t least = RecordWriter::bytes(form, n);
+  auto form = outAct == 1 ? RowForm::kBf16 : RowForm::kI8;
+  int64_t least = rowBytes(form, n);
   int64_t actStride = outAct ? cfg.in("act_stride", least, kMaxStride, 64) : 0;
   int64_t inTokenLd = perToken > 1 ? cfg.in("in_token_ld", 0, kMaxStride) : 0;
   int64_t outTokenLd = perToken > 1 && outF32 ? cfg.in("out_token_ld", 0, kMaxStride) : 0;

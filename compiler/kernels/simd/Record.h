@@ -3,6 +3,7 @@
 #ifndef FATHOM_COMPILER_KERNELS_SIMD_RECORD_H_
 #define FATHOM_COMPILER_KERNELS_SIMD_RECORD_H_
 
+#include "compiler/kernels/RowOutput.h"
 #include "compiler/kernels/simd/KernelBuilder.h"
 
 namespace fathom::kernels {
@@ -10,13 +11,8 @@ namespace fathom::kernels {
 /// Writes one record of `n` elements, 32 of them at a time.
 class RecordWriter {
  public:
-  enum class Form { kBf16, kI8 };
-
-  /// Bytes of a record, without the filling up to its stride's 64 bytes.
-  static int64_t bytes(Form form, int64_t n);
-
-  /// The record begins at byte `at` of the i8 buffer `acts`.
-  RecordWriter(KernelBuilder& k, Form form, Buf acts, Val at, int64_t n)
+  /// The record, kBf16 or kI8, begins at byte `at` of the i8 buffer `acts`.
+  RecordWriter(KernelBuilder& k, RowForm form, Buf acts, Val at, int64_t n)
       : k_(k), form_(form), acts_(acts), at_(at), n_(n) {}
 
   /// Elements i .. i + 31 (i a multiple of 32); those at or beyond n must be 0.
@@ -26,7 +22,7 @@ class RecordWriter {
 
  private:
   KernelBuilder& k_;
-  Form form_;
+  RowForm form_;
   Buf acts_;
   Val at_;
   int64_t n_;

@@ -114,8 +114,8 @@ class LinearKernel {
       own = k_.shared(k_.f32(), p_.cols());
       k_.forLanes(p_.cols(), [&](Val i) { k_.store(element(i), own, i); });
     } else {
-      auto form = p_.actForm() == Act::bf16 ? RecordForm::kBf16 : RecordForm::kI8;
-      own = k_.shared(k_.i32(), recordBytes(form, p_.cols()) / 4);
+      RowForm form = rowForm(p_.actForm());
+      own = k_.shared(k_.i32(), rowBytes(form, p_.cols()) / 4);
       writeRecord(k_, form, own, k_.idx(0), p_.cols(), element);
     }
     k_.barrier();

@@ -23,10 +23,8 @@ NormedRow::NormedRow(SimtBuilder& k, StringRef name, StringRef stride, int64_t n
 
 void NormedRow::write(Val row, function_ref<Val(Val)> element) {
   Val at = row * (output_.stride / 4);
-  if (output_.isRecord()) {
-    auto form = output_.form == RowForm::kI8 ? RecordForm::kI8 : RecordForm::kBf16;
-    return writeRecord(k_, form, k_.i32View(out_), at, output_.width, element);
-  }
+  if (output_.isRecord())
+    return writeRecord(k_, output_.form, k_.i32View(out_), at, output_.width, element);
   k_.forLanes(output_.width, [&](Val i) { k_.store(element(i), k_.f32View(out_), at + i); });
 }
 
@@ -41,8 +39,8 @@ LogicalResult emitNorm(SimtBuilder& k) {
   int outAct = cfg.oneOf("out_act", {"none", "bf16", "i8"});
   int64_t outLd = outF32 ? cfg.in("out_ld", n, kMaxOffset) : 0;
   int64_t outOffset = outF32 ? cfg.in("out_offset", 0, kMaxOffset) : 0;
-  auto form = outAct == 1 ? RecordForm::kBf16 : RecordForm::kI8;
-  int64_t actStride = outAct ? cfg.in("act_stride", recordBytes(form, n), kMaxOffset, 64) : 0;
+  auto form = outAct == 1 ? RowForm::kBf16 : RowForm::kI8;
+  int64_t actStride = outAct ? cfg.in("act_stride", rowBytes(form, n), kMaxOffset, 64) : 0;
   int64_t inTokenLd = perToken > 1 ? cfg.in("in_token_ld", 0, kMaxOffset) : 0;
   int64_t outTokenLd = perToken > 1 && outF32 ? cfg.in("out_token_ld", 0, kMaxOffset) : 0;
   cfg.require(outF32 || outAct, "no output: out_f32 is false and out_act is none");

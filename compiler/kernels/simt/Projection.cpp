@@ -17,7 +17,7 @@ Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues, int64_t ba
   outForm_ = recordForm(cfg, "out_act");
   outWidth_ = batch * rows_;
   if (outForm_)
-    outStride_ = cfg.in("out_stride", recordBytes(*outForm_, outWidth_), kMaxOffset, 64);
+    outStride_ = cfg.in("out_stride", rowBytes(*outForm_, outWidth_), kMaxOffset, 64);
   else
     outLd_ = cfg.in("out_ld", roundUp(rows_, kTileRows), kMaxOffset, 4);
   panelTiles_ = cfg.in("panel_tiles", 1, kMaxExtent);

@@ -81,9 +81,9 @@ class Projection {
   Enc enc_ = Enc::f32;
   Act actForm_ = Act::f32;
   bool swiglu_ = false;
-  std::optional<RecordForm> outForm_;
+  std::optional<RowForm> outForm_;
   struct {
-    std::optional<RecordForm> form;
+    std::optional<RowForm> form;
     int64_t heads = 0, width = 0, cols = 0, stride = 0, batchStride = 0;
   } heads_;
   ProjectionShape shape_{};

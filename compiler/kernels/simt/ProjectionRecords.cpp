@@ -15,7 +15,7 @@ void Projection::readHeads() {
   heads_.cols = cfg.in("head_cols", kGroup, kMaxExtent, kGroup);
   if (cfg.failed()) return;
   heads_.batchStride =
-      cfg.in("head_act_batch_stride", recordBytes(*heads_.form, heads_.cols), kMaxOffset, 64);
+      cfg.in("head_act_batch_stride", rowBytes(*heads_.form, heads_.cols), kMaxOffset, 64);
   heads_.stride = cfg.in("head_act_stride", 64, kMaxOffset, 64);
   cfg.require(heads_.cols <= heads_.width, "config entry 'head_cols' must be at most head_width " +
                                                Twine(heads_.width) + ", found " +
@@ -52,7 +52,7 @@ void Projection::writeHeadGroup(Val group, Val token, function_ref<Val(int64_t)>
     Val to = token * (heads_.stride / 4) + head * (heads_.batchStride / 4);
     writeRecordGroup(k_, *heads_.form, words, to, inHead, heads_.cols, element);
     // What fills the record up to whole superblocks.
-    if (*heads_.form != RecordForm::kI8 || used % 2 == 0) return;
+    if (*heads_.form != RowForm::kI8 || used % 2 == 0) return;
     k_.ifThen(inHead == used - 1, [&] {
       writeRecordGroup(k_, *heads_.form, words, to, inHead + 1, heads_.cols,
                        [&](int64_t) { return k_.constant(k_.f32(), 0); });

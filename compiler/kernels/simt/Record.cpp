@@ -9,26 +9,20 @@ using namespace mlir;
 
 namespace fathom::kernels::simt {
 
-int64_t recordBytes(RecordForm form, int64_t n) {
-  if (form == RecordForm::kBf16) return roundUp(2 * n, 64);
-  int64_t padded = roundUp(n, 64);
-  return roundUp(padded + padded / 4, 64);
-}
-
-std::optional<RecordForm> recordForm(Config& cfg, StringRef name) {
+std::optional<RowForm> recordForm(Config& cfg, StringRef name) {
   int which = cfg.has(name) ? cfg.oneOf(name, {"none", "bf16", "i8"}) : 0;
   if (which <= 0) return {};
-  return which == 1 ? RecordForm::kBf16 : RecordForm::kI8;
+  return which == 1 ? RowForm::kBf16 : RowForm::kI8;
 }
 
 // Below this a group counts as zero: 127 / amax would not be a float any more.
 constexpr double kLeastAmax = 1e-36;
 
-void writeRecordGroup(SimtBuilder& k, RecordForm form, Buf words, Val at, Val g, int64_t n,
+void writeRecordGroup(SimtBuilder& k, RowForm form, Buf words, Val at, Val g, int64_t n,
                       function_ref<Val(int64_t)> element) {
   Vals x;
   for (int64_t i = 0; i < kGroup; ++i) x.push_back(element(i));
-  if (form == RecordForm::kBf16) {
+  if (form == RowForm::kBf16) {
     for (int64_t i = 0; i < kGroup; i += 2)
       k.store(packBf16(x[i], x[i + 1]), words, at + g * (kGroup / 2) + i / 2);
     return;
@@ -58,9 +52,9 @@ void writeRecordGroup(SimtBuilder& k, RecordForm form, Buf words, Val at, Val g,
 
 // Through workgroup memory, as many groups at a time as there are lanes: neighbouring lanes read
 // neighbouring elements.
-void writeRecord(SimtBuilder& k, RecordForm form, Buf words, Val at, int64_t n,
+void writeRecord(SimtBuilder& k, RowForm form, Buf words, Val at, int64_t n,
                  function_ref<Val(Val)> element) {
-  bool pairs = form == RecordForm::kBf16;
+  bool pairs = form == RowForm::kBf16;
   int64_t all = roundUp(n, pairs ? 2 : kSuperblock);
   int64_t part = std::min(all, kGroup * k.lanes());
   Buf stage = k.shared(k.f32(), part);
@@ -102,12 +96,12 @@ LogicalResult emitEncode(SimtBuilder& k) {
   int64_t groups = cfg.in("groups", 1, 1 << 20);
   int64_t inLd = cfg.in("in_ld", 0, kMaxOffset);
   int64_t inOffset = cfg.in("in_offset", 0, kMaxOffset);
-  auto form = static_cast<RecordForm>(cfg.oneOf("act", {"bf16", "i8"}));
+  auto form = readRecordForm(cfg, "act");
   int64_t stride = cfg.in("act_stride", 64, kMaxOffset, 64);
   int64_t inGroupLd = 0, batchStride = 0;
   if (groups > 1) {
     inGroupLd = cfg.in("in_group_ld", 0, kMaxOffset);
-    batchStride = cfg.in("act_batch_stride", recordBytes(form, n), kMaxOffset, 64);
+    batchStride = cfg.in("act_batch_stride", rowBytes(form, n), kMaxOffset, 64);
   }
   if (cfg.failed()) return failure();
   Buf x = k.f32View(k.binding()), out = k.i32View(k.binding());

@@ -5,27 +5,23 @@
 
 #include <optional>
 
+#include "compiler/kernels/RowOutput.h"
 #include "compiler/kernels/simt/SimtBuilder.h"
 
 namespace fathom::kernels::simt {
 
-enum class RecordForm { kBf16, kI8 };
-
-/// Bytes of a record of `n` elements, without the filling up to its stride's 64 bytes.
-int64_t recordBytes(RecordForm form, int64_t n);
-
 /// The optional config entry `name`: none (default) | bf16 | i8.
-std::optional<RecordForm> recordForm(Config& cfg, llvm::StringRef name);
+std::optional<RowForm> recordForm(Config& cfg, llvm::StringRef name);
 
 /// All lanes write the record of `n` elements that begins at word `at` of `words` (i32).
 /// `element(i)` gives the value of element i < n; lane i % lanes asks for it, once. Uniform control
 /// flow.
-void writeRecord(SimtBuilder& k, RecordForm form, Buf words, Val at, int64_t n,
+void writeRecord(SimtBuilder& k, RowForm form, Buf words, Val at, int64_t n,
                  llvm::function_ref<Val(Val i)> element);
 
 /// The calling lane writes group `g` of a record of `n` elements: element(i), i < 32, are its
 /// values.
-void writeRecordGroup(SimtBuilder& k, RecordForm form, Buf words, Val at, Val g, int64_t n,
+void writeRecordGroup(SimtBuilder& k, RowForm form, Buf words, Val at, Val g, int64_t n,
                       llvm::function_ref<Val(int64_t i)> element);
 
 }  // namespace fathom::kernels::simt

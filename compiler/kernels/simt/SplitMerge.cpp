@@ -46,11 +46,11 @@ LogicalResult emitAttentionCombine(SimtBuilder& k) {
   int64_t heads = cfg.in("heads", 1, 1 << 16);
   int64_t width = cfg.in("width", 16, kMaxWidth, 16);
   int64_t splits = cfg.in("splits", 1, 4096);
-  std::optional<RecordForm> form = recordForm(cfg, "out_act");
+  std::optional<RowForm> form = recordForm(cfg, "out_act");
   int64_t outLd = form ? 0 : cfg.in("out_ld", heads * width, kMaxOffset);
   int64_t actStride = form ? cfg.in("act_stride", 64, kMaxOffset, 64) : 0;
   int64_t headStride =
-      form ? cfg.in("act_batch_stride", recordBytes(*form, width), kMaxOffset, 64) : 0;
+      form ? cfg.in("act_batch_stride", rowBytes(*form, width), kMaxOffset, 64) : 0;
   if (cfg.failed()) return failure();
   Buf partial = k.f32View(k.binding());
   SimtBuilder::Binding out = k.binding();
