@@ -245,7 +245,8 @@ fathom_status fathom_apply_chat_template(const fathom_model* model, const fathom
 
 void fathom_session_options_init(fathom_session_options* options) {
   const fathom::SessionOptions defaults;
-  *options = {sizeof(*options), defaults.context_size, defaults.max_sequences, defaults.chunk};
+  *options = {sizeof(*options), defaults.context_size, defaults.max_sequences, defaults.chunk,
+              defaults.deterministic};
 }
 
 fathom_status fathom_session_create(fathom_model* model, const fathom_session_options* options,
@@ -260,7 +261,8 @@ fathom_status fathom_session_create(fathom_model* model, const fathom_session_op
     FATHOM_ASSIGN_OR_RETURN(
         handle->session,
         fathom::Session::Create(model->model->program(),
-                                {given.context_size, given.max_sequences, given.chunk}));
+                                {given.context_size, given.max_sequences, given.chunk,
+                                 given.deterministic}));
     *out = handle.release();
     return absl::OkStatus();
   });

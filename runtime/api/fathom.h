@@ -137,6 +137,14 @@ typedef struct fathom_session_options {
   int64_t context_size;  /* tokens per sequence; 0: the model's */
   int32_t max_sequences; /* default 1 */
   int32_t chunk;         /* most tokens of one pass of a prefill; default 512 */
+  /* A sequence's logits then depend on its own tokens alone, byte for byte, and on which of them
+   * were appended one at a time: not on other sequences, whatever is done with them in the same
+   * call or beside it, not on `chunk`, nor on the number of threads. A call that appends one token
+   * to some sequences and more to others takes two passes. Without it all this holds too, except
+   * that (1) in such a call the single tokens are computed as prompts are, and (2) a last token
+   * that `chunk` leaves over may be computed as a decode step: the same numbers to rounding.
+   * Default false. */
+  bool deterministic;
 } fathom_session_options;
 FATHOM_API void fathom_session_options_init(fathom_session_options* options);
 FATHOM_API fathom_status fathom_session_create(fathom_model* model,

@@ -131,20 +131,32 @@ absl::StatusOr<Logits> Session::Extend(absl::Span<const Extension> extensions,
   FATHOM_RETURN_IF_ERROR(CheckExtensions(extensions));
   const int64_t stride = context_->program().logits_stride();
   logits_.resize(extensions.size() * static_cast<size_t>(stride));
-  int64_t total = 0, done = 0;
-  for (const Extension& extension : extensions)
-    total += static_cast<int64_t>(extension.tokens.size());
+  Progress state{progress, 0, 0};
+  // Decode steps and prompts run different kernels, which round differently. So that a sequence's
+  // kernels do not depend on its company, each kind has passes of its own.
+  std::vector<size_t> steps, rest;
+  for (size_t i = 0; i < extensions.size(); ++i) {
+    const size_t count = extensions[i].tokens.size();
+    (options_.deterministic && count == 1 ? steps : rest).push_back(i);
+    state.total += static_cast<int64_t>(count);
+  }
+  for (const auto* which : {&steps, &rest})
+    FATHOM_RETURN_IF_ERROR(ExtendTogether(extensions, *which, state));
+  return Logits{logits_.data(), static_cast<int64_t>(extensions.size()), stride};
+}
 
+absl::Status Session::ExtendTogether(absl::Span<const Extension> extensions,
+                                     absl::Span<const size_t> which, Progress& progress) {
   std::vector<Piece> pieces;
-  size_t next = 0;    // extension
+  size_t next = 0;    // of `which`
   size_t offset = 0;  // tokens of it that are in a piece already
-  while (next < extensions.size()) {
+  while (next < which.size()) {
     pieces.clear();
     size_t room = static_cast<size_t>(options_.chunk);
-    while (next < extensions.size() && room > 0) {
-      const absl::Span<const int32_t> rest = extensions[next].tokens.subspan(offset);
+    while (next < which.size() && room > 0) {
+      const absl::Span<const int32_t> rest = extensions[which[next]].tokens.subspan(offset);
       const size_t count = std::min(rest.size(), room);
-      pieces.push_back({next, rest.first(count), count == rest.size()});
+      pieces.push_back({which[next], rest.first(count), count == rest.size()});
       room -= count;
       offset += count;
       if (count == rest.size()) {
@@ -153,10 +165,11 @@ absl::StatusOr<Logits> Session::Extend(absl::Span<const Extension> extensions,
       }
     }
     FATHOM_RETURN_IF_ERROR(Call(extensions, pieces));
-    for (const Piece& piece : pieces) done += static_cast<int64_t>(piece.tokens.size());
-    if (progress && !progress(done, total)) return absl::CancelledError("the prompt was cancelled");
+    for (const Piece& piece : pieces) progress.done += static_cast<int64_t>(piece.tokens.size());
+    if (progress.report && !progress.report(progress.done, progress.total))
+      return absl::CancelledError("the prompt was cancelled");
   }
-  return Logits{logits_.data(), static_cast<int64_t>(extensions.size()), stride};
+  return absl::OkStatus();
 }
 
 absl::Status Session::TakePages(Sequence& sequence, int64_t tokens) {
@@ -173,7 +186,8 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
   size_t columns = 0;
   bool one_token_each = true;
   for (const Piece& piece : pieces) {
-    FATHOM_ASSIGN_OR_RETURN(Sequence * s, Find(extensions[piece.extension].sequence));
+    const Extension& extension = extensions[piece.extension];
+    FATHOM_ASSIGN_OR_RETURN(Sequence * s, Find(extension.sequence));
     const int64_t length = static_cast<int64_t>(s->tokens.size() + piece.tokens.size());
     FATHOM_RETURN_IF_ERROR(TakePages(*s, length));
     for (size_t i = 0; i < piece.tokens.size(); ++i) {
@@ -184,7 +198,9 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
     context_length.push_back(static_cast<int32_t>(length));
     if (piece.last) logit_rows.push_back(static_cast<int32_t>(tokens.size()) - 1);
     columns = std::max(columns, s->pages.size());
-    one_token_each = one_token_each && piece.tokens.size() == 1;
+    // The last token of a prompt that its chunks leave over could go either way.
+    const size_t count = options_.deterministic ? extension.tokens.size() : piece.tokens.size();
+    one_token_each = one_token_each && count == 1;
   }
   // A call gives at least one row; of a chunk in the middle of a prompt nobody reads it.
   if (logit_rows.empty()) logit_rows.push_back(static_cast<int32_t>(tokens.size()) - 1);

@@ -21,6 +21,10 @@ struct SessionOptions {
   int64_t context_size = 0;   // tokens per sequence; 0: the model's own context length
   int32_t max_sequences = 1;  // at the same time
   int32_t chunk = 512;        // most tokens of one call
+  // A sequence's logits depend on its own tokens alone, byte for byte, and on which of them were
+  // appended one at a time (docs/design/009). Extending some sequences by one token and others by
+  // more then takes two passes over the weights.
+  bool deterministic = false;
 };
 
 using SequenceId = int32_t;
@@ -80,7 +84,14 @@ class Session {
         options_(options),
         pool_(pages),
         sequences_(static_cast<size_t>(options.max_sequences)) {}
+  // Tokens done and in all of one Extend.
+  struct Progress {
+    const std::function<bool(int64_t, int64_t)>& report;
+    int64_t done, total;
+  };
   absl::Status CheckExtensions(absl::Span<const Extension> extensions) const;
+  absl::Status ExtendTogether(absl::Span<const Extension> extensions, absl::Span<const size_t> which,
+                              Progress& progress);
   absl::Status Call(absl::Span<const Extension> extensions, absl::Span<const Piece> pieces);
   absl::Status TakePages(Sequence& sequence, int64_t tokens);
   absl::StatusOr<Sequence*> Find(SequenceId id);

@@ -72,6 +72,7 @@ absl::StatusOr<SessionHandle> OpenSession(fathom_model* model, const GenerateFla
   fathom_session_options_init(&options);
   options.context_size = flags.context_size;
   options.chunk = flags.chunk;
+  options.deterministic = flags.deterministic;
   fathom_session* session = nullptr;
   FATHOM_RETURN_IF_ERROR(FromApi(fathom_session_create(model, &options, &session)));
   return SessionHandle(session);

@@ -60,7 +60,8 @@ class Bench {
       for (int64_t n : flags_.predict) longest = std::max(longest, depth + n);
     }
     FATHOM_ASSIGN_OR_RETURN(
-        session_, Session::Create(model_->program(), {longest, flags_.sequences, flags_.chunk}));
+        session_, Session::Create(model_->program(), {longest, flags_.sequences, flags_.chunk,
+                                                      flags_.deterministic}));
     if (flags_.time_kernels) session_->set_profile(&profile_);
     for (int i = 0; i < flags_.sequences; ++i) {
       FATHOM_ASSIGN_OR_RETURN(const SequenceId id, session_->AddSequence());

@@ -44,6 +44,7 @@ struct GenerateFlags {
   float top_p = 0.95f;
   float min_p = 0.05f;
   int64_t seed = -1;  // -1: a new one each time, printed
+  bool deterministic = false;
   bool ignore_eos = false;
   bool json = false;
 };
@@ -56,6 +57,7 @@ struct BenchFlags {
   int repetitions = 5;
   int chunk = 512;
   int sequences = 1;
+  bool deterministic = false;
   bool time_kernels = false;
   bool json = false;
   // Compute rooflines instead of running anything; then the model may be what CompileFlags::input

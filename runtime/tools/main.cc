@@ -29,6 +29,12 @@ void AddModelFlags(CLI::App* app, ModelFlags* flags) {
   app->add_flag("-v,--verbose", flags->verbose, "Say more");
 }
 
+void AddDeterministic(CLI::App* app, bool* deterministic) {
+  app->add_flag("--deterministic", *deterministic,
+                "Each sequence's numbers depend on its own tokens alone, to the last bit: not on what "
+                "is computed beside it, nor on --chunk");
+}
+
 void AddGenerateFlags(CLI::App* app, GenerateFlags* flags) {
   AddModelFlags(app, &flags->model);
   app->add_option("-n,--predict", flags->predict, "Tokens to generate; -1: until the text ends")
@@ -37,6 +43,7 @@ void AddGenerateFlags(CLI::App* app, GenerateFlags* flags) {
                   "Tokens of context; 0: what the model was made for")
       ->transform(CLI::AsSizeValue(true));
   app->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")->capture_default_str();
+  AddDeterministic(app, &flags->deterministic);
   app->add_option("-s,--seed", flags->seed, "Seed of the sampler; -1: a new one each time")
       ->capture_default_str();
   app->add_option("--temp", flags->temperature, "Temperature; 0: always the most likely token")
@@ -84,6 +91,7 @@ void AddBench(CLI::App& app, BenchFlags* flags, std::function<absl::Status()>* c
   bench->add_option("-b,--sequences", flags->sequences, "Sequences decoded at once")
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
+  AddDeterministic(bench, &flags->deterministic);
   bench->add_flag("--estimate", flags->estimate,
                   "Run nothing: estimate every kernel's time from its bytes and operations (of an "
                   "artifact, or a checkpoint's directory, config.json or .gguf file)");

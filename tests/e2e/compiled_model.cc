@@ -48,27 +48,38 @@ int RunCompiler(const std::vector<std::string>& arguments, std::string* errors,
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-CompiledModel::CompiledModel(const std::string& checkpoint, const std::string& quantize,
-                             const std::string& target, int threads, const std::string& device)
+CompiledFile::CompiledFile(const std::string& checkpoint, const std::string& quantize,
+                           const std::string& target)
     : path_(TemporaryPath(".fathom")) {
   std::string errors;
   const int code = RunCompiler(
       {checkpoint, "--quantize=" + quantize, "--target=" + target, "-o", path_}, &errors);
-  if (code != 0) throw std::runtime_error(checkpoint + ": compiler exit " + std::to_string(code) + ": " + errors);
+  if (code != 0)
+    throw std::runtime_error(checkpoint + ": compiler exit " + std::to_string(code) + ": " + errors);
+}
+
+CompiledFile::~CompiledFile() { std::filesystem::remove(path_); }
+
+CompiledModel::CompiledModel(const std::string& checkpoint, const std::string& quantize,
+                             const std::string& target, int threads, const std::string& device)
+    : CompiledModel(std::make_shared<CompiledFile>(checkpoint, quantize, target), threads, device) {}
+
+CompiledModel::CompiledModel(std::shared_ptr<const CompiledFile> file, int threads,
+                             const std::string& device)
+    : file_(std::move(file)) {
   fathom_model_options options;
   fathom_model_options_init(&options);
   options.threads = threads;
   if (device == "cpu") options.load = FATHOM_LOAD_MAP;
   options.device = device.c_str();
   options.check_full = true;
-  Check(fathom_model_open(path_.c_str(), &options, &model_), "open");
+  Check(fathom_model_open(path().c_str(), &options, &model_), "open");
   NewSession({});
 }
 
 CompiledModel::~CompiledModel() {
   fathom_session_destroy(session_);
   fathom_model_close(model_);
-  std::filesystem::remove(path_);
 }
 
 void CompiledModel::NewSession(const SessionOptions& options) {
@@ -79,6 +90,7 @@ void CompiledModel::NewSession(const SessionOptions& options) {
   session.context_size = options.context;
   session.max_sequences = options.max_sequences;
   session.chunk = options.chunk;
+  session.deterministic = options.deterministic;
   Check(fathom_session_create(model_, &session, &session_), "session");
 }
 
@@ -89,10 +101,19 @@ int32_t CompiledModel::AddSequence() {
 }
 
 std::vector<float> CompiledModel::Prefill(int32_t sequence, const std::vector<int32_t>& tokens) {
-  const fathom_extension extension{sequence, tokens.data(), tokens.size()};
+  return Extend({{sequence, tokens}})[0];
+}
+
+std::vector<std::vector<float>> CompiledModel::Extend(
+    const std::vector<std::pair<int32_t, std::vector<int32_t>>>& extensions) {
+  std::vector<fathom_extension> list;
+  for (const auto& [sequence, tokens] : extensions)
+    list.push_back({sequence, tokens.data(), tokens.size()});
   fathom_logits logits;
-  Check(fathom_prefill(session_, &extension, 1, &logits), "prefill");
-  return Row(logits, 0);
+  Check(fathom_prefill(session_, list.data(), list.size(), &logits), "prefill");
+  std::vector<std::vector<float>> rows;
+  for (size_t i = 0; i < list.size(); ++i) rows.push_back(Row(logits, i));
+  return rows;
 }
 
 std::vector<std::vector<float>> CompiledModel::Decode(const std::vector<int32_t>& sequences,

@@ -4,7 +4,9 @@
 #define FATHOM_TESTS_E2E_COMPILED_MODEL_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "runtime/api/fathom.h"
@@ -16,6 +18,20 @@ namespace fathom::e2e {
 int RunCompiler(const std::vector<std::string>& arguments, std::string* errors = nullptr,
                 const std::string& before = "");
 
+// A temporary artifact made by bin/fathom-compile, removed with the object.
+class CompiledFile {
+ public:
+  // Throws std::runtime_error with what the compiler printed. `target`: one, or several with commas.
+  CompiledFile(const std::string& checkpoint, const std::string& quantize, const std::string& target);
+  ~CompiledFile();
+  CompiledFile(const CompiledFile&) = delete;
+  CompiledFile& operator=(const CompiledFile&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
 // An open model and one session. Every failure throws std::runtime_error with the library's message.
 class CompiledModel {
  public:
@@ -24,6 +40,8 @@ class CompiledModel {
   CompiledModel(const std::string& checkpoint, const std::string& quantize,
                 const std::string& target = "cpu:native", int threads = 0,
                 const std::string& device = "cpu");
+  // Several of them may share a file.
+  CompiledModel(std::shared_ptr<const CompiledFile> file, int threads, const std::string& device);
   ~CompiledModel();
   CompiledModel(const CompiledModel&) = delete;
   CompiledModel& operator=(const CompiledModel&) = delete;
@@ -32,6 +50,7 @@ class CompiledModel {
     int max_sequences = 4;
     int chunk = 512;
     int64_t context = 0;
+    bool deterministic = false;
   };
   // Replaces the session: all sequences are forgotten.
   void NewSession(const SessionOptions& options);
@@ -41,14 +60,17 @@ class CompiledModel {
   // One token for each of several sequences.
   std::vector<std::vector<float>> Decode(const std::vector<int32_t>& sequences,
                                          const std::vector<int32_t>& tokens);
+  // Tokens for several sequences in one call; the logits after the last one of each.
+  std::vector<std::vector<float>> Extend(
+      const std::vector<std::pair<int32_t, std::vector<int32_t>>>& extensions);
   // Prefill, then argmax and decode `count` times.
   std::vector<int32_t> Greedy(const std::vector<int32_t>& prompt, int count);
 
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return file_->path(); }
   fathom_model* model() { return model_; }
 
  private:
-  std::string path_;
+  std::shared_ptr<const CompiledFile> file_;
   fathom_model* model_ = nullptr;
   fathom_session* session_ = nullptr;
 };

@@ -97,6 +97,37 @@ TEST_F(SessionTest, SequencesTogetherEqualEachAlone) {
   }
 }
 
+// Single tokens and longer runs, in either order, get the rows of their extensions back. Which kernels
+// compute them is what tests/e2e/determinism_test.cc sees.
+TEST_F(SessionTest, DeterministicPassesKeepTheOrderOfTheCall) {
+  for (int chunk : {1, 5, 512}) {
+    auto session = Open({0, 8, chunk, true});
+    std::vector<std::vector<int32_t>> texts(5);
+    for (size_t i = 0; i < texts.size(); ++i) ASSERT_TRUE(session->AddSequence().ok());
+    int64_t done = 0, total = 0;
+    for (int step = 0; step < 4; ++step) {
+      std::vector<std::vector<int32_t>> next;
+      std::vector<Extension> extensions;
+      for (int i = 0; i < 5; ++i) next.push_back(Tokens((i + step) % 3 == 0 ? 1 : 3 * i + 2, step));
+      for (int i = 4; i >= 0; --i) {
+        extensions.push_back({i, next[i]});
+        texts[i].insert(texts[i].end(), next[i].begin(), next[i].end());
+      }
+      const auto logits = session->Extend(extensions, [&](int64_t so_far, int64_t all) {
+        done = so_far;
+        total = all;
+        return true;
+      });
+      ASSERT_TRUE(logits.ok()) << logits.status();
+      ASSERT_EQ(logits->rows, 5);
+      EXPECT_EQ(done, total);
+      for (int i = 0; i < 5; ++i) {
+        EXPECT_THAT(logits->row(4 - i, 100), ElementsAreArray(ExpectedLogits(texts[i], 100)));
+      }
+    }
+  }
+}
+
 TEST_F(SessionTest, TruncatedSequencesGoOnFromThere) {
   auto session = Open({512, 2, 64});
   const SequenceId id = *session->AddSequence(), other = *session->AddSequence();

@@ -151,6 +151,7 @@ TEST_F(ToolsTest, ASeedRepeatsItself) {
   const std::string first = Fathom(arguments + "7").out;
   EXPECT_EQ(Fathom(arguments + "7").out, first);
   EXPECT_NE(Fathom(arguments + "8").out, first);
+  EXPECT_EQ(Fathom(arguments + "7 --deterministic --chunk 2").out, first);
 }
 
 TEST_F(ToolsTest, RunStopsAtAString) {

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// A sequence's logits, byte for byte: alone and among others, in one call and in chunks, with and
+// without SessionOptions::deterministic (docs/design/009).
+//
+// The numbers of the scripts below matter: a chunk of 69 leaves one token of the prompt of 70 over,
+// steps join 2 to 8 sequences, every other step appends two tokens to one of them, and a context of
+// 128 has another number of pages than one of 1024. Weights are q4, whose encoded activations turn
+// the last bit of a sum into visible differences, and float32.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "tests/e2e/compiled_model.h"
+#include "tests/e2e/test_device.h"
+#include "tests/oracle/golden.h"
+
+namespace fathom::e2e {
+namespace {
+
+using Rows = std::vector<std::vector<float>>;
+
+constexpr size_t kSteps = 7;
+constexpr size_t kOthers = 7;
+
+struct Case {
+  std::string device, target, golden, quantize;
+  std::string name() const {
+    std::string name = device + "_" + target + "_" + golden + "_" + quantize;
+    for (char& c : name)
+      if (!isalnum(c)) c = '_';
+    return name;
+  }
+};
+
+void PrintTo(const Case& c, std::ostream* os) { *os << c.name(); }
+
+// Tokens that every vocabulary of the goldens has.
+std::vector<int32_t> SomeTokens(size_t count, size_t seed) {
+  std::vector<int32_t> tokens;
+  for (size_t i = 0; i < count; ++i)
+    tokens.push_back(static_cast<int32_t>((i * 37 + seed * 101 + i / 5) % 250));
+  return tokens;
+}
+
+::testing::AssertionResult SameBytes(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return ::testing::AssertionFailure() << "sizes differ";
+  size_t differ = 0;
+  for (size_t i = 0; i < a.size(); ++i) differ += std::memcmp(&a[i], &b[i], sizeof(float)) != 0;
+  if (differ == 0) return ::testing::AssertionSuccess();
+  return ::testing::AssertionFailure() << differ << " of " << a.size() << " values differ, "
+                                       << oracle::RelativeError(a, b) << " of the norm";
+}
+
+class Determinism : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    const TestDevice device = FindDevice(GetParam().device);
+    if (device.id.empty()) GTEST_SKIP() << device.missing;
+    const std::string folder = "tests/golden/" + GetParam().golden;
+    const oracle::Golden golden = oracle::ReadGolden(folder + "/golden.json");
+    prompt_ = {golden.batch.at(1).prompt.begin(), golden.batch.at(1).prompt.end()};
+    ASSERT_EQ(prompt_.size(), 70u);
+    ASSERT_GE(golden.batch[1].greedy.size(), kSteps);
+    next_ = {golden.batch[1].greedy.begin(), golden.batch[1].greedy.end()};
+    const auto file =
+        std::make_shared<CompiledFile>(folder, GetParam().quantize, GetParam().target);
+    model_ = std::make_unique<CompiledModel>(file, 2, device.id);
+    if (GetParam().device == "cpu") one_thread_ = std::make_unique<CompiledModel>(file, 1, "cpu");
+  }
+
+  // The prompt and the steps after it, with nothing beside them.
+  Rows Alone(CompiledModel& model, bool deterministic) const {
+    model.NewSession({.max_sequences = 1, .context = 128, .deterministic = deterministic});
+    const int32_t id = model.AddSequence();
+    Rows rows = {model.Prefill(id, prompt_)};
+    for (size_t step = 0; step < kSteps; ++step)
+      rows.push_back(model.Decode({id}, {next_[step]})[0]);
+    return rows;
+  }
+
+  // Two sequences that hold the same text as Alone, among kOthers longer and shorter ones: the first
+  // is prefilled by itself, the second in one call with the others. Then `kSteps` steps, step i of
+  // the two and i others. With `mixed`, chunks and steps are those that need the option.
+  std::pair<Rows, Rows> Together(bool deterministic, bool mixed) {
+    model_->NewSession({.max_sequences = 2 + kOthers,
+                        .chunk = mixed ? 69 : 512,
+                        .context = 1024,
+                        .deterministic = deterministic});
+    std::vector<int32_t> others;
+    const auto add_other = [&] { others.push_back(model_->AddSequence()); };
+    add_other();
+    const int32_t first = model_->AddSequence();
+    for (size_t i = 1; i + 1 < kOthers; ++i) add_other();
+    const int32_t second = model_->AddSequence();
+    add_other();
+
+    std::pair<Rows, Rows> rows;
+    rows.first.push_back(model_->Prefill(first, prompt_));
+    std::vector<std::pair<int32_t, std::vector<int32_t>>> call;
+    constexpr size_t kLengths[kOthers] = {20, 130, 1, 5, 64, 2, 33};
+    for (size_t i = 0; i < kOthers; ++i) call.push_back({others[i], SomeTokens(kLengths[i], i)});
+    call.insert(call.begin() + 3, {second, prompt_});
+    rows.second.push_back(model_->Extend(call)[3]);
+    for (size_t step = 0; step < kSteps; ++step) {
+      call = {{first, {next_[step]}}};
+      for (size_t i = 0; i < step; ++i) {
+        const size_t count = mixed && i == 0 && step % 2 == 1 ? 2 : 1;
+        call.push_back({others[i], SomeTokens(count, 10 * step + i)});
+      }
+      call.push_back({second, {next_[step]}});
+      const Rows logits = model_->Extend(call);
+      rows.first.push_back(logits.front());
+      rows.second.push_back(logits.back());
+    }
+    return rows;
+  }
+
+  std::vector<int32_t> prompt_, next_;
+  std::unique_ptr<CompiledModel> model_;
+  std::unique_ptr<CompiledModel> one_thread_;  // where threads mean something
+};
+
+TEST_P(Determinism, ASequenceDoesNotDependOnItsCompany) {
+  const Rows alone = Alone(one_thread_ ? *one_thread_ : *model_, true);
+  const auto [first, second] = Together(true, true);
+  for (size_t i = 0; i <= kSteps; ++i) {
+    EXPECT_TRUE(SameBytes(first[i], alone[i])) << "prefilled alone in chunks, step " << i;
+    EXPECT_TRUE(SameBytes(second[i], alone[i])) << "prefilled among others, step " << i;
+  }
+
+  // This test can fail: the same calls without the option give other bytes.
+  const Rows mixed = Together(false, true).first;
+  EXPECT_FALSE(SameBytes(mixed[0], alone[0])) << "the last token is a chunk of its own";
+  EXPECT_FALSE(SameBytes(mixed[2], alone[2])) << "a step beside a prompt";
+
+  // Steps beside steps and prompts beside prompts need no option.
+  EXPECT_EQ(Alone(*model_, false), alone);
+  const auto [third, fourth] = Together(false, false);
+  for (size_t i = 0; i <= kSteps; ++i) {
+    EXPECT_TRUE(SameBytes(third[i], alone[i])) << "without the option, step " << i;
+    EXPECT_TRUE(SameBytes(fourth[i], alone[i])) << "without the option, step " << i;
+  }
+}
+
+// The flag reaches the session: the token that a chunk leaves over runs the kernels of prompts.
+TEST(DeterminismFlag, OfTheProgram) {
+  const CompiledFile file("tests/golden/llama_tied", "f32", "cpu:native");
+  const auto kernels = [&](const std::string& flag) {
+    const std::string log = file.path() + ".txt";
+    const std::string command = std::string(FATHOM_PROGRAM) + " bench -q -m " + file.path() +
+                                " -p 3 -n 0 -r 1 --chunk 2 --profile " + flag + " >" + log;
+    EXPECT_EQ(std::system(command.c_str()), 0);
+    std::ifstream stream(log);
+    std::stringstream text;
+    text << stream.rdbuf();
+    std::filesystem::remove(log);
+    return text.str();
+  };
+  using ::testing::HasSubstr;
+  EXPECT_THAT(kernels(""), HasSubstr("attention_combine"));
+  EXPECT_THAT(kernels("--deterministic"),
+              ::testing::AllOf(HasSubstr("attention_prefill"), Not(HasSubstr("attention_combine"))));
+}
+
+// SwiftShader takes 20 s to make machine code of the kernels for q4.
+const Case kCases[] = {{"cpu", "cpu:native", "deepseek_v3_group", "q4"},
+                       {"cpu", "cpu:native", "qwen3_moe", "f32"},
+                       {"cpu", "cpu:x86-64-v3", "deepseek_v3_group", "q4"},
+                       {"lavapipe", "vulkan:generic", "deepseek_v3_group", "q4"},
+                       {"lavapipe", "vulkan:generic", "qwen3_moe", "f32"},
+                       {"swiftshader", "vulkan:generic", "qwen3_moe", "f32"},
+                       {"ptx", "cuda:sm_80", "deepseek_v3_group", "q4"},
+                       {"ptx", "cuda:sm_80", "qwen3_moe", "f32"}};
+
+INSTANTIATE_TEST_SUITE_P(Devices, Determinism, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return info.param.name(); });
+
+}  // namespace
+}  // namespace fathom::e2e
