@@ -96,6 +96,11 @@ class HeaderBuilder {
   absl::Span<const uint8_t> bytes() const { return {fbb.GetBufferPointer(), fbb.GetSize()}; }
 
  private:
+  // What a value of an entry point is in the artifact.
+  struct Place {
+    int32_t tensor = -1, buffer = -1, layer = -1;
+  };
+
   Table<schema::Model> model() {
     auto attr = module->getAttrOfType<DictionaryAttr>("graph.model");
     auto text = [&](StringRef key) { return cast<StringAttr>(attr.get(key)).str(); };
@@ -134,16 +139,19 @@ class HeaderBuilder {
     ExprPool pool;
     std::vector<Table<schema::Buffer>> buffers;
     std::vector<Table<schema::Command>> commands;
-    llvm::DenseMap<Value, std::pair<int32_t, int32_t>> place;  // value -> tensor, buffer
+    llvm::DenseMap<Value, Place> place;
     for (Operation& inner : op.getBody().front()) {
       if (auto buffer = dyn_cast<schedule::BufferOp>(inner)) {
-        place[buffer.getResult()] = {-1, static_cast<int32_t>(buffers.size())};
+        place[buffer.getResult()] = {.buffer = static_cast<int32_t>(buffers.size())};
         const auto offset = buffer.getOffset();
         buffers.push_back(schema::CreateBufferDirect(
             fbb, buffer.getName().str().c_str(), static_cast<schema::BufferKind>(buffer.getKind()),
             pool.add(buffer.getSize()), offset ? pool.add(*offset) : pool.add(zero())));
       } else if (auto use = dyn_cast<schedule::UseWeightOp>(inner)) {
-        place[use.getResult()] = {static_cast<int32_t>(tensorIndex.at(use.getWeight().str())), -1};
+        place[use.getResult()] = {.tensor = static_cast<int32_t>(tensorIndex.at(use.getWeight().str()))};
+      } else if (auto use = dyn_cast<schedule::UseCacheOp>(inner)) {
+        place[use.getResult()] = {.buffer = place.at(use.getCache()).buffer,
+                                  .layer = static_cast<int32_t>(use.getLayer())};
       } else if (auto dispatch = dyn_cast<schedule::DispatchOp>(inner)) {
         commands.push_back(command(dispatch, kernelIndex.lookup(dispatch.getKernel()), place, pool));
       } else if (isa<schedule::BarrierOp>(inner)) {
@@ -159,15 +167,15 @@ class HeaderBuilder {
   }
 
   Table<schema::Command> command(schedule::DispatchOp op, uint32_t kernel,
-                                 const llvm::DenseMap<Value, std::pair<int32_t, int32_t>>& place,
-                                 ExprPool& pool) {
+                                 const llvm::DenseMap<Value, Place>& place, ExprPool& pool) {
     std::vector<uint32_t> grid, push;
     for (Attribute size : op.getGrid()) grid.push_back(pool.add(cast<AffineMapAttr>(size).getValue()));
     for (Attribute value : op.getPush()) push.push_back(pool.add(cast<AffineMapAttr>(value).getValue()));
     std::vector<Table<schema::Binding>> bindings;
     for (auto [value, offset] : llvm::zip(op.getBuffers(), op.getOffsets())) {
-      const auto [tensor, buffer] = place.at(value);
-      bindings.push_back(schema::CreateBinding(fbb, tensor, buffer, offset));
+      const auto [tensor, buffer, layer] = place.at(value);
+      const uint64_t length = tensor < 0 ? 0 : writer.tensors()[tensor].length - offset;
+      bindings.push_back(schema::CreateBinding(fbb, tensor, buffer, offset, length, layer));
     }
     return schema::CreateCommandDirect(fbb, schema::CommandKind::dispatch, kernel, &grid, &bindings, &push,
                                        op.getLabel().str().c_str());

@@ -98,12 +98,10 @@ CacheLayout CacheLayout::read(Config& cfg, int64_t elements, int64_t runs) {
   c.bf16 = cfg.oneOf("kv", {"f32", "bf16"}) == 1;
   c.pageTokens = cfg.in("page_tokens", 16, 256, 16);
   c.rowBytes = elements * c.elemBytes();
-  c.layerBytes = cfg.in("layer_bytes", 0, kMaxStride, c.elemBytes());
   c.pageBytes = cfg.in("page_bytes", 0, kMaxStride, c.elemBytes());
-  cfg.require(cfg.failed() || c.layerBytes + runs * c.runBytes() <= c.pageBytes,
-              "page_bytes " + Twine(c.pageBytes) + " is less than layer_bytes " +
-                  Twine(c.layerBytes) + " plus " + Twine(c.pageTokens) + " rows of " +
-                  Twine(runs * c.rowBytes) + " bytes");
+  cfg.require(cfg.failed() || runs * c.runBytes() <= c.pageBytes,
+              "page_bytes " + Twine(c.pageBytes) + " is less than " + Twine(c.pageTokens) +
+                  " rows of " + Twine(runs * c.rowBytes) + " bytes");
   return c;
 }
 

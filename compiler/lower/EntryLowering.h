@@ -120,9 +120,9 @@ class EntryLowering {
   mlir::LogicalResult normalise(mlir::Operation* op, mlir::Value result, const Rows& x,
                                 mlir::Value gamma, double eps, int64_t groups, int64_t n,
                                 mlir::Value gather, mlir::AffineExpr count, Wanted wanted);
-  /// The cache's entries of `config`, and the cache argument of a kernel of `layer`. The layer's place in a page
-  /// is the argument's offset, so that all layers share one kernel.
-  Arg cacheOf(int64_t layer, Config& config);
+  /// The cache's entries of `config`, and the cache argument of a kernel of `layer`. All layers' pages lie
+  /// alike, so that they share one kernel.
+  mlir::Value cacheOf(int64_t layer, Config& config);
   /// What every projection's config has besides its weight.
   void setProjection(Config& config, mlir::StringRef epilogue, int64_t batch, const Records& x,
                      int64_t outLd, bool bias = false);
@@ -193,6 +193,7 @@ class EntryLowering {
   llvm::DenseMap<mlir::Value, Rows> rows;
   llvm::DenseMap<mlir::Value, llvm::SmallDenseMap<int, Records>> records;  // by value, by form
   llvm::DenseMap<mlir::Value, mlir::Value> weights;                        // graph.encode -> use_weight
+  llvm::DenseMap<int64_t, mlir::Value> cacheLayers;                        // layer -> use_cache
   llvm::SmallPtrSet<void*, 16> written, read;  // buffers since the last barrier
   llvm::DenseMap<mlir::Value, mlir::Value> routes;  // index / weight of a moe_route -> buffer
   llvm::DenseMap<mlir::Value, mlir::Value> plans;   // index of a moe_route -> plan made with it

@@ -6,12 +6,16 @@ using namespace mlir;
 
 namespace fathom::lower {
 
-Arg EntryLowering::cacheOf(int64_t layer, Config& config) {
+Value EntryLowering::cacheOf(int64_t layer, Config& config) {
   config.set("kv", builder.getStringAttr(program.cacheElement));
   config.set("page_tokens", builder.getI64IntegerAttr(program.pageTokens));
-  config.set("page_bytes", builder.getI64IntegerAttr(program.pageBytes));
-  config.set("layer_bytes", builder.getI64IntegerAttr(0));
-  return {cache, layer * program.pageTokens * program.rowBytes};
+  config.set("page_bytes", builder.getI64IntegerAttr(program.pageTokens * program.rowBytes));
+  Value& use = cacheLayers[layer];
+  if (!use)
+    use = schedule::UseCacheOp::create(builder, function.getLoc(),
+                                       schedule::BufferType::get(builder.getContext()), cache,
+                                       builder.getI64IntegerAttr(layer));
+  return use;
 }
 
 bool EntryLowering::isRotatedByAppend(graph::RopeOp op) {
@@ -28,7 +32,7 @@ LogicalResult EntryLowering::appendLatent(graph::CacheAppendOp op, graph::RmsNor
   auto gamma = weight(compress.getGamma(), op), table = weight(compress.getTable(), op);
   if (failed(x) || failed(gamma) || failed(table)) return failure();
   Config config;
-  const Arg layerCache = cacheOf(op.getLayer(), config);
+  const Value layerCache = cacheOf(op.getLayer(), config);
   config.set("rank", builder.getI64IntegerAttr(compress.getRank()));
   setRotation(config, compress, compress.getRopeDim());
   config.set("eps", builder.getF64FloatAttr(compress.getEps()));
@@ -56,7 +60,7 @@ LogicalResult EntryLowering::appendLatent(graph::CacheAppendOp op, graph::RmsNor
 LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
   if (op.getRows().size() == 1) return appendLatent(op, {});
   Config config;
-  const Arg layerCache = cacheOf(op.getLayer(), config);
+  const Value layerCache = cacheOf(op.getLayer(), config);
   Launch launched{{}, T(), {P()}, label(op, "cache_append")};
   auto rope = op.getRows()[0].getDefiningOp<graph::RopeOp>();
   if (!rope || !isRotatedByAppend(rope))
@@ -143,7 +147,7 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionAbsorbedOp op) {
   if (latent->ld != op.getHeads() * op.getRank() || q->groups != 1)
     return op.emitOpError("cannot be lowered: heads x rank must be a multiple of 16");
   Config config;
-  const Arg layerCache = cacheOf(op.getLayer(), config);
+  const Value layerCache = cacheOf(op.getLayer(), config);
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
   config.set("rank", builder.getI64IntegerAttr(op.getRank()));
   config.set("dim", builder.getI64IntegerAttr(op.getRopeDim()));
@@ -171,7 +175,7 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
   auto uk = matrix(op.getWUk(), op, config), uv = matrix(op.getWUv(), op, unused);
   if (failed(q) || failed(uk) || failed(uv)) return failure();
   for (StringRef key : {"rows", "cols", "act"}) config.erase(key);
-  const Arg layerCache = cacheOf(op.getLayer(), config);
+  const Value layerCache = cacheOf(op.getLayer(), config);
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
   config.set("rank", builder.getI64IntegerAttr(op.getRank()));
   config.set("dim", builder.getI64IntegerAttr(op.getRopeDim()));
@@ -199,7 +203,7 @@ LogicalResult EntryLowering::lower(graph::AttentionOp op) {
   if (query.offset % program.profile.bindingAlignment() != 0)
     return op.emitOpError("cannot be lowered: q begins at element ") << q->offset << " of its rows";
   Config config;
-  const Arg layerCache = cacheOf(op.getLayer(), config);
+  const Value layerCache = cacheOf(op.getLayer(), config);
   config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
   config.set("kv_heads", builder.getI64IntegerAttr(op.getKvHeads()));
   config.set("head_dim", builder.getI64IntegerAttr(op.getHeadDim()));

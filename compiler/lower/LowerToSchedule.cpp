@@ -78,7 +78,6 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     fathom::lower::ProgramLowering lowering(program, profile, weights);
     lowering.cacheElement = cacheElement;
     lowering.pageTokens = kPageTokens;
-    lowering.pageBytes = pageBytes;
     lowering.rowBytes = rowBytes;
     for (func::FuncOp function : functions)
       if (failed(lowering.lowerEntry(function))) return failure();

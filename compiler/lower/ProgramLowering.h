@@ -53,7 +53,7 @@ class ProgramLowering {
   WeightTable& weights;
   /// Element type of the cache: "f32" when the model is compiled in float32, else "bf16".
   mlir::StringRef cacheElement;
-  int64_t pageTokens = 64, pageBytes = 0, rowBytes = 0;
+  int64_t pageTokens = 64, rowBytes = 0;
 
  private:
   mlir::Block::iterator kernelEnd();

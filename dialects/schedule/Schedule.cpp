@@ -130,9 +130,10 @@ LogicalResult EntryOp::verify() {
   llvm::StringSet<> names;
   bool hasCache = false;
   for (Operation &op : getBody().front()) {
-    if (!isa<BufferOp, UseWeightOp, DispatchOp, BarrierOp>(op))  // C1
-      return emitOpError() << "C1: holds buffers, weights, dispatches and barriers, got '"
-                           << op.getName() << "'";
+    if (!isa<BufferOp, UseWeightOp, UseCacheOp, DispatchOp, BarrierOp>(op))  // C1
+      return emitOpError()
+             << "C1: holds buffers, weights, layers of the cache, dispatches and barriers, got '"
+             << op.getName() << "'";
     auto buffer = dyn_cast<BufferOp>(op);
     if (!buffer) continue;
     if (buffer.getKind() != BufferKind::Transient && !names.insert(buffer.getName()).second)  // C2
@@ -180,9 +181,33 @@ LogicalResult UseWeightOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return success();
 }
 
+void UseCacheOp::getAsmResultNames(function_ref<void(Value, StringRef)> setName) {
+  setName(getResult(), "layer" + std::to_string(getLayer()));
+}
+
+LogicalResult UseCacheOp::verify() {
+  auto buffer = getCache().getDefiningOp<BufferOp>();
+  if (!buffer || buffer.getKind() != BufferKind::KvCache)  // C1
+    return emitOpError("C1: the operand must be a kv_cache buffer");
+  auto program = (*this)->getParentOfType<ProgramOp>();
+  auto layers = program && program.getKv() ? program.getKv()->getAs<IntegerAttr>("layers")
+                                           : IntegerAttr();
+  if (getLayer() < 0 || (layers && getLayer() >= layers.getInt()))  // C2
+    return emitOpError() << "C2: no layer " << getLayer() << " in a cache of "
+                         << (layers ? std::to_string(layers.getInt()) : "some") << " layers";
+  return success();
+}
+
 //===-- dispatch ----------------------------------------------------------------------------===//
 
 LogicalResult DispatchOp::verify() {
+  for (auto [value, offset] : llvm::zip(getBuffers(), getOffsets())) {
+    auto buffer = value.getDefiningOp<BufferOp>();
+    if (buffer && buffer.getKind() == BufferKind::KvCache)  // C5
+      return emitOpError("C5: binds the cache as a whole; bind a layer of it");
+    if (offset != 0 && value.getDefiningOp<UseCacheOp>())  // C5
+      return emitOpError() << "C5: binds a layer of the cache from byte " << offset << " on";
+  }
   if (getOffsets().size() != getBuffers().size() ||
       llvm::any_of(getOffsets(), [](int64_t offset) { return offset < 0; }))  // C2
     return emitOpError() << "C2: each of the " << getBuffers().size()

@@ -132,8 +132,8 @@ def Schedule_ProgramOp : Schedule_Op<"program",
   let summary = "everything one target runs";
   let description = [{
     `driver` is the runtime driver that loads the program's code, `features` what a device must
-    have. `kv` is the paged cache: a page holds `page_tokens` tokens of every layer, layer after
-    layer, `row_bytes` per token and layer.
+    have. `kv` is the paged cache: a page holds `page_tokens` tokens of every layer, `row_bytes` per
+    token and layer. Each layer keeps its part of all pages in a range of its own.
 
     Two attributes beside these: `schedule.profile`, the target's profile that the program was
     lowered for, which codegen takes (without it, the profile that `target` names), and
@@ -199,7 +199,7 @@ def Schedule_EntryOp : Schedule_Op<"entry",
     that holds the transient buffers; the memory planner sets it with their offsets.
 
     Constraints:
-    - C1: the body holds buffers, weights, dispatches and barriers only.
+    - C1: the body holds buffers, weights, layers of the cache, dispatches and barriers only.
     - C2: the names of inputs, outputs and the cache are unique, and there is at most one kv_cache.
     - C3: `arena`, if there, is a valid size.
     - C4: with an arena every transient buffer has an offset, without one none has.
@@ -227,8 +227,9 @@ def Schedule_BufferOp : Schedule_Op<"buffer",
   let summary = "memory of an entry point";
   let description = [{
     `transient` memory lies in the arena at `offset` and holds nothing between calls; `input` and
-    `output` are the caller's, found by name; `kv_cache` is the paged cache. `size` is in bytes; how
-    large the cache is, the runtime decides, so its size here is 0.
+    `output` are the caller's, found by name; `kv_cache` is the paged cache, which dispatches reach
+    layer by layer (`schedule.use_cache`). `size` is in bytes; how large the cache is, the runtime
+    decides, so its size here is 0.
 
     Constraints:
     - C1: the name is not empty.
@@ -267,6 +268,24 @@ def Schedule_UseWeightOp : Schedule_Op<"use_weight",
   let hasVerifier = 0;
 }
 
+def Schedule_UseCacheOp : Schedule_Op<"use_cache",
+    [HasParent<"EntryOp">, Pure,
+     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
+  let summary = "the memory of one layer of the cache";
+  let description = [{
+    Page p of the layer begins page_tokens * row_bytes * p bytes into it.
+
+    Constraints:
+    - C1: the operand is a kv_cache buffer.
+    - C2: `layer` is not negative, and below the layers of the program's cache.
+
+    Example: `%k = schedule.use_cache %kv_cache layer 3`
+  }];
+  let arguments = (ins Schedule_BufferType:$cache, Schedule_I64:$layer);
+  let results = (outs Schedule_BufferType:$result);
+  let assemblyFormat = "$cache `layer` custom<Count>($layer) attr-dict";
+}
+
 def Schedule_DispatchOp : Schedule_Op<"dispatch",
     [HasParent<"EntryOp">, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "runs a kernel over a grid of workgroups";
@@ -280,6 +299,7 @@ def Schedule_DispatchOp : Schedule_Op<"dispatch",
     - C2: there are as many buffers as the kernel has bindings, and as many offsets, none negative.
     - C3: grid and push are valid sizes.
     - C4: there are as many push values as the kernel has.
+    - C5: of the cache a layer is bound, from its beginning on.
 
     Example:
     ```mlir

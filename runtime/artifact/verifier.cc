@@ -291,6 +291,10 @@ class HeaderVerifier {
     if (kv.page_tokens() == 0 || kv.page_tokens() > 65536) {
       return Error(where + ".page_tokens", "out of range", "1 to 65536", kv.page_tokens());
     }
+    if (kv.layers() > kMaxCacheLayers) {
+      return Error(where + ".layers", "out of range", absl::StrCat("1 to ", kMaxCacheLayers),
+                   kv.layers());
+    }
     return absl::OkStatus();
   }
 
@@ -369,7 +373,7 @@ class HeaderVerifier {
                    kernel.bindings(), command.bindings()->size());
     }
     for (uint32_t i = 0; i < command.bindings()->size(); ++i) {
-      FATHOM_RETURN_IF_ERROR(CheckBinding(absl::StrCat(where, ".bindings[", i, "]"), entry,
+      FATHOM_RETURN_IF_ERROR(CheckBinding(absl::StrCat(where, ".bindings[", i, "]"), program, entry,
                                           *command.bindings()->Get(i)));
     }
     return absl::OkStatus();
@@ -382,22 +386,52 @@ class HeaderVerifier {
     return absl::OkStatus();
   }
 
-  absl::Status CheckBinding(const std::string& where, const schema::EntryPoint& entry,
-                            const schema::Binding& binding) const {
+  absl::Status CheckBinding(const std::string& where, const schema::Program& program,
+                            const schema::EntryPoint& entry, const schema::Binding& binding) const {
     if ((binding.tensor() == -1) == (binding.buffer() == -1) || binding.tensor() < -1 ||
         binding.buffer() < -1) {
       return Error(where, "names no one target", "a tensor or a buffer",
                    absl::StrCat("tensor ", binding.tensor(), ", buffer ", binding.buffer()));
     }
-    if (binding.buffer() != -1) {
-      return CheckIndex(where + ".buffer", binding.buffer(), entry.buffers()->size());
-    }
+    if (binding.buffer() != -1) return CheckBufferBinding(where, program, entry, binding);
     FATHOM_RETURN_IF_ERROR(
         CheckIndex(where + ".tensor", binding.tensor(), header_.tensors()->size()));
-    const uint64_t length = header_.tensors()->Get(binding.tensor())->length();
-    if (binding.offset() >= length) {
-      return Error(where + ".offset", "outside the tensor", absl::StrCat("below ", length),
+    const uint64_t bytes = header_.tensors()->Get(binding.tensor())->length();
+    if (binding.offset() >= bytes) {
+      return Error(where + ".offset", "outside the tensor", absl::StrCat("below ", bytes),
                    binding.offset());
+    }
+    if (binding.length() == 0 || !RangeFits(binding.offset(), binding.length(), bytes)) {
+      return Error(where + ".length", "outside the tensor",
+                   absl::StrCat("1 to ", bytes - binding.offset()), binding.length());
+    }
+    if (binding.layer() != -1) {
+      return Error(where + ".layer", "of a tensor", -1, binding.layer());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckBufferBinding(const std::string& where, const schema::Program& program,
+                                  const schema::EntryPoint& entry,
+                                  const schema::Binding& binding) const {
+    FATHOM_RETURN_IF_ERROR(
+        CheckIndex(where + ".buffer", binding.buffer(), entry.buffers()->size()));
+    if (binding.length() != 0) {
+      return Error(where + ".length", "of a buffer, whose size follows from the call", 0,
+                   binding.length());
+    }
+    const bool cache =
+        entry.buffers()->Get(binding.buffer())->kind() == schema::BufferKind::kv_cache;
+    if (!cache && binding.layer() != -1) {
+      return Error(where + ".layer", "of a buffer that is no cache", -1, binding.layer());
+    }
+    if (!cache) return absl::OkStatus();
+    if (binding.layer() < 0 || static_cast<uint32_t>(binding.layer()) >= program.kv()->layers()) {
+      return Error(where + ".layer", "out of range",
+                   absl::StrCat("0 to ", program.kv()->layers() - 1), binding.layer());
+    }
+    if (binding.offset() != 0) {
+      return Error(where + ".offset", "into a layer of the cache", 0, binding.offset());
     }
     return absl::OkStatus();
   }

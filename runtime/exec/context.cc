@@ -63,23 +63,25 @@ absl::StatusOr<CallShape> ShapeOf(const CallInputs& inputs) {
 
 absl::StatusOr<std::unique_ptr<Context>> Context::Create(std::shared_ptr<const Program> program,
                                                          uint32_t cache_pages) {
-  std::unique_ptr<Context> context(new Context(std::move(program), cache_pages));
-  const Program& loaded = context->program();
+  const Program& loaded = *program;
   uint64_t bytes = 0;
+  // Half of what 64 bits count, so that gaps between the layers fit as well.
   if (cache_pages == 0 || cache_pages > INT32_MAX ||
-      !CheckedMul<uint64_t>(cache_pages, loaded.page_bytes(), &bytes)) {
-    return InputError("cache pages", "out of range", "1 to 2^31 - 1", cache_pages);
+      !CheckedMul<uint64_t>(cache_pages, loaded.page_bytes(), &bytes) || bytes > INT64_MAX) {
+    return InputError("cache pages", "out of range", "1 to 2^31 - 1, together below 2^63 bytes",
+                      cache_pages);
   }
   if (cache_pages > loaded.max_cache_pages()) {
     return UnsupportedError(
         loaded.device().info().id,
         absl::StrCat("a cache of ", cache_pages, " pages (", bytes, " bytes) for ",
                      uint64_t{cache_pages} * loaded.page_tokens(), " tokens; ",
-                     loaded.device().info().name, " can hold ", loaded.max_cache_pages(),
-                     " pages in one buffer, ",
+                     loaded.device().info().name, " can bind ", loaded.max_cache_pages(),
+                     " pages of a layer at once, ",
                      uint64_t{loaded.max_cache_pages()} * loaded.page_tokens(), " tokens"));
   }
   hal::Device& device = loaded.device();
+  std::unique_ptr<Context> context(new Context(std::move(program), cache_pages));
   if (device.info().cache_on_demand) FATHOM_RETURN_IF_ERROR(context->GrowCache(cache_pages));
   for (Growing& input : context->inputs_) input.use = hal::MemoryUse::host_io;
   context->done_ = device.CreateSemaphore(0);
@@ -194,44 +196,14 @@ absl::Status Context::Grow(Growing& growing, uint64_t bytes) {
 }
 
 absl::Status Context::GrowCache(uint32_t pages) {
-  const uint64_t page_bytes = program_->page_bytes();
-  const uint64_t have = cache_ == nullptr ? 0 : cache_->size() / page_bytes;
-  if (pages <= have) return absl::OkStatus();
-  // Twice as large each time, so that the moves cost little in all; just enough when memory is
-  // short.
-  constexpr uint64_t kFirstPages = 16;
-  const uint64_t wanted =
-      std::min<uint64_t>(cache_pages_, std::max({kFirstPages, 2 * have, uint64_t{pages}}));
-  hal::Device& device = program_->device();
-  auto grown = device.allocator().Allocate(wanted * page_bytes, hal::MemoryUse::cache);
-  if (absl::IsResourceExhausted(grown.status()) && wanted > pages) {
-    grown = device.allocator().Allocate(pages * page_bytes, hal::MemoryUse::cache);
-  }
-  std::vector<uint8_t> saved;
-  if (absl::IsResourceExhausted(grown.status()) && cache_ != nullptr) {
-    // Old and new do not fit beside each other: the content waits in the host's memory.
-    saved.resize(cache_->size());
-    FATHOM_RETURN_IF_ERROR(Download(device, {cache_.get()}, absl::MakeSpan(saved)));
-    cache_.reset();
-    recordings_.clear();
-    grown = device.allocator().Allocate(pages * page_bytes, hal::MemoryUse::cache);
-    auto target =
-        grown.ok() ? *grown : device.allocator().Allocate(saved.size(), hal::MemoryUse::cache);
-    FATHOM_RETURN_IF_ERROR(target.status());
-    FATHOM_RETURN_IF_ERROR(Upload(device, saved, {target->get()}));
-    cache_ = *target;
-  } else if (grown.ok() && cache_ != nullptr) {
-    FATHOM_RETURN_IF_ERROR(CopyOnDevice(device, {cache_.get()}, {grown->get()}, cache_->size()));
-  }
-  if (!grown.ok()) {
-    return absl::Status(grown.status().code(),
-                        absl::StrCat("KV cache of ", uint64_t{pages} * program_->page_tokens(),
-                                     " tokens: ", grown.status().message()));
-  }
+  if (pages <= cache_.pages()) return absl::OkStatus();
   // Recorded lists point into the old memory.
   recordings_.clear();
-  cache_ = *std::move(grown);
-  return absl::OkStatus();
+  const absl::Status grown = cache_.Grow(pages);
+  if (grown.ok()) return grown;
+  return absl::Status(grown.code(),
+                      absl::StrCat("KV cache of ", uint64_t{pages} * program_->page_tokens(),
+                                   " tokens: ", grown.message()));
 }
 
 absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
@@ -282,8 +254,7 @@ absl::Status Context::PlaceBuffers(const schema::EntryPoint& entry,
         places_[i] = {logits_.buffer.get(), 0, bytes};
         break;
       case schema::BufferKind::kv_cache:
-        // Its size is the session's choice; kernels find their rows through the page table.
-        places_[i] = {cache_.get(), 0, cache_->size()};
+        // Bound by its layers.
         break;
     }
   }
@@ -302,7 +273,7 @@ absl::StatusOr<Context::Recording> Context::Record(const schema::EntryPoint& ent
       continue;
     }
     absl::Status status =
-        RecordDispatch(*program_, entry, command, values, places_, *recording.commands);
+        RecordDispatch(*program_, entry, command, values, places_, cache_, *recording.commands);
     if (!status.ok()) {
       return absl::Status(status.code(), absl::StrCat("command ", i, ": ", status.message()));
     }

@@ -13,6 +13,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "runtime/exec/cache_memory.h"
 #include "runtime/exec/expressions.h"
 #include "runtime/exec/program.h"
 
@@ -50,7 +51,7 @@ class Context {
  public:
   // `cache_pages`: physical pages of the KV cache, at most Program::max_cache_pages(). Their memory
   // is taken as they are used: by the system where the device's memory allows that, else the cache
-  // moves to a larger buffer when a call reaches beyond it.
+  // moves to larger buffers when a call reaches beyond it.
   static absl::StatusOr<std::unique_ptr<Context>> Create(std::shared_ptr<const Program> program,
                                                          uint32_t cache_pages);
 
@@ -80,7 +81,9 @@ class Context {
   };
 
   Context(std::shared_ptr<const Program> program, uint32_t cache_pages)
-      : program_(std::move(program)), cache_pages_(cache_pages) {}
+      : program_(std::move(program)),
+        cache_pages_(cache_pages),
+        cache_(program_->device(), *program_->header().kv(), cache_pages) {}
   absl::Status CheckInputs(const CallInputs& inputs, const CallShape& shape) const;
   absl::StatusOr<Recording*> FindOrRecord(const schema::EntryPoint& entry, const CallShape& shape);
   absl::StatusOr<Recording> Record(const schema::EntryPoint& entry, const CallShape& shape);
@@ -91,7 +94,7 @@ class Context {
 
   const std::shared_ptr<const Program> program_;
   const uint32_t cache_pages_;
-  std::shared_ptr<hal::Buffer> cache_;
+  CacheMemory cache_;
   Growing arena_{nullptr, hal::MemoryUse::transient};
   Growing logits_{nullptr, hal::MemoryUse::host_io};
   std::array<Growing, kInputs> inputs_;

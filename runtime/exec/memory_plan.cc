@@ -6,6 +6,7 @@
 
 #include "runtime/base/checked.h"
 #include "runtime/base/status.h"
+#include "runtime/exec/cache_memory.h"
 #include "runtime/exec/expressions.h"
 
 namespace fathom {
@@ -16,23 +17,21 @@ constexpr int32_t kMaxSequences = 4096, kMaxChunk = 65536;
 
 using Tensors = flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>;
 
-// A binding reaches from its offset to the end of its tensor or buffer.
 void NoteBinding(const Tensors& tensors, const schema::EntryPoint& entry,
                  const schema::Binding& binding, const std::vector<int64_t>& values,
                  MemoryPlan* plan) {
   uint64_t bytes = 0;
   const flatbuffers::String* name = nullptr;
   if (binding.tensor() >= 0) {
-    const schema::Tensor& tensor = *tensors.Get(static_cast<uint32_t>(binding.tensor()));
-    bytes = tensor.length();
-    name = tensor.name();
+    bytes = binding.length();
+    name = tensors.Get(static_cast<uint32_t>(binding.tensor()))->name();
   } else {
     const schema::Buffer& buffer = *entry.buffers()->Get(static_cast<uint32_t>(binding.buffer()));
     if (buffer.kind() == schema::BufferKind::kv_cache) return;
     bytes = static_cast<uint64_t>(std::max<int64_t>(values[buffer.size()], 0));
+    bytes -= std::min(binding.offset(), bytes);
     name = buffer.name();
   }
-  bytes -= std::min(binding.offset(), bytes);
   if (bytes <= plan->longest_binding) return;
   plan->longest_binding = bytes;
   plan->longest_name = name->str();
@@ -123,7 +122,7 @@ absl::StatusOr<int64_t> LargestContext(const Artifact& artifact, uint32_t progra
   // In pages; everything grows with them, so halving the interval finds the last that fits.
   int64_t fits = 0;
   int64_t fails = std::min<int64_t>(CeilDiv(static_cast<uint64_t>(model), kv.page_tokens()),
-                                    MaxCachePages(device, kv.page_bytes()) / request.sequences) +
+                                    MaxCachePages(device, kv) / request.sequences) +
                   1;
   while (fails - fits > 1) {
     const int64_t middle = fits + (fails - fits) / 2;
@@ -132,13 +131,6 @@ absl::StatusOr<int64_t> LargestContext(const Artifact& artifact, uint32_t progra
     (plan.total <= memory ? fits : fails) = middle;
   }
   return std::min(fits * kv.page_tokens(), model);
-}
-
-uint32_t MaxCachePages(const hal::DeviceInfo& device, uint64_t page_bytes) {
-  uint64_t bytes = UINT64_MAX;
-  if (device.max_buffer_bytes != 0) bytes = std::min(bytes, device.max_buffer_bytes);
-  if (device.max_binding_bytes != 0) bytes = std::min(bytes, device.max_binding_bytes);
-  return static_cast<uint32_t>(std::min<uint64_t>(bytes / page_bytes, INT32_MAX));
 }
 
 }  // namespace fathom

@@ -40,14 +40,10 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Artifact& artifact, uint32_t program
                                       const MemoryRequest& request);
 
 // The largest context per sequence, a multiple of the page and at most the model's, with which a
-// plan's total is at most `memory` bytes and the cache fits one buffer of `device`; 0 when none is.
+// plan's total is at most `memory` bytes and `device` can bind each layer's cache; 0 when none is.
 absl::StatusOr<int64_t> LargestContext(const Artifact& artifact, uint32_t program,
                                        MemoryRequest request, const hal::DeviceInfo& device,
                                        uint64_t memory);
-
-// Most pages of `page_bytes` that one cache of the device can have: a cache is one buffer, which
-// kernels reach through one binding.
-uint32_t MaxCachePages(const hal::DeviceInfo& device, uint64_t page_bytes);
 
 }  // namespace fathom
 

@@ -188,13 +188,13 @@ const schema::EntryPoint* Program::FindEntry(const std::string& name) const {
   return nullptr;
 }
 
-hal::BufferRef Program::TensorRef(uint32_t index, uint64_t offset) const {
+hal::BufferRef Program::TensorRef(uint32_t index, uint64_t offset, uint64_t length) const {
   const schema::Tensor& tensor = *artifact_->header().tensors()->Get(index);
   const std::vector<Piece>& pieces = segments_[tensor.segment()];
   const auto piece = std::find_if(pieces.begin(), pieces.end(), [&](const Piece& candidate) {
     return candidate.begin <= tensor.offset() && tensor.offset() + tensor.length() <= candidate.end;
   });
-  return {piece->buffer.get(), tensor.offset() - piece->begin + offset, tensor.length() - offset};
+  return {piece->buffer.get(), tensor.offset() - piece->begin + offset, length};
 }
 
 }  // namespace fathom

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "runtime/artifact/artifact.h"
 #include "runtime/artifact/weights.h"
-#include "runtime/exec/memory_plan.h"
+#include "runtime/exec/cache_memory.h"
 #include "runtime/hal/device.h"
 
 namespace fathom {
@@ -39,13 +39,13 @@ class Program {
 
   // The entry point called `name`, or null.
   const schema::EntryPoint* FindEntry(const std::string& name) const;
-  // Where tensor `index` of the header lies, from byte `offset` of it on.
-  hal::BufferRef TensorRef(uint32_t index, uint64_t offset) const;
+  // Where bytes [offset, offset + length) of tensor `index` of the header lie.
+  hal::BufferRef TensorRef(uint32_t index, uint64_t offset, uint64_t length) const;
 
   uint32_t page_tokens() const { return header_->kv()->page_tokens(); }
-  uint64_t page_bytes() const { return header_->kv()->page_bytes(); }
+  uint64_t page_bytes() const { return header_->kv()->page_bytes(); }  // of all layers
   // Most pages that one cache of the device can have.
-  uint32_t max_cache_pages() const { return MaxCachePages(device_.info(), page_bytes()); }
+  uint32_t max_cache_pages() const { return MaxCachePages(device_.info(), *header_->kv()); }
   uint32_t vocab_size() const { return artifact_->header().model()->vocab_size(); }
   // float32 elements from one row of logits to the next: vocab_size rounded up to 16.
   uint32_t logits_stride() const { return (vocab_size() + 15) / 16 * 16; }

@@ -13,7 +13,8 @@ std::string CommandLabel(const Program& program, const schema::Command& command)
 
 absl::Status RecordDispatch(const Program& program, const schema::EntryPoint& entry,
                             const schema::Command& command, absl::Span<const int64_t> values,
-                            absl::Span<const hal::BufferRef> places, hal::CommandBuffer& commands) {
+                            absl::Span<const hal::BufferRef> places, const CacheMemory& cache,
+                            hal::CommandBuffer& commands) {
   const std::string label = CommandLabel(program, command);
   hal::Dispatch dispatch;
   dispatch.executable = &program.executable();
@@ -31,7 +32,12 @@ absl::Status RecordDispatch(const Program& program, const schema::EntryPoint& en
   std::vector<hal::BufferRef> bindings;
   for (const schema::Binding* binding : *command.bindings()) {
     if (binding->tensor() != -1) {
-      bindings.push_back(program.TensorRef(binding->tensor(), binding->offset()));
+      bindings.push_back(
+          program.TensorRef(binding->tensor(), binding->offset(), binding->length()));
+      continue;
+    }
+    if (binding->layer() != -1) {
+      bindings.push_back(cache.Layer(static_cast<uint32_t>(binding->layer())));
       continue;
     }
     const uint32_t index = static_cast<uint32_t>(binding->buffer());

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "runtime/exec/cache_memory.h"
 #include "runtime/exec/program.h"
 
 namespace fathom {
@@ -17,10 +18,12 @@ namespace fathom {
 std::string CommandLabel(const Program& program, const schema::Command& command);
 
 // Appends `command`, a dispatch of `entry`. `values` are the entry's expressions for the call's
-// shape; `places` say where each of its buffers lies and how many bytes may be reached from there.
+// shape; `places` say where each of its buffers lies and how many bytes may be reached from there,
+// `cache` where each layer's pages do.
 absl::Status RecordDispatch(const Program& program, const schema::EntryPoint& entry,
                             const schema::Command& command, absl::Span<const int64_t> values,
-                            absl::Span<const hal::BufferRef> places, hal::CommandBuffer& commands);
+                            absl::Span<const hal::BufferRef> places, const CacheMemory& cache,
+                            hal::CommandBuffer& commands);
 
 }  // namespace fathom
 

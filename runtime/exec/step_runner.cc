@@ -10,13 +10,14 @@ namespace fathom {
 
 absl::StatusOr<std::unique_ptr<StepRunner>> StepRunner::Create(
     std::shared_ptr<const Program> program, const schema::EntryPoint& entry, const CallShape& shape,
-    std::shared_ptr<hal::Buffer> cache) {
-  std::unique_ptr<StepRunner> runner(new StepRunner(std::move(program), entry, shape));
+    std::shared_ptr<const CacheMemory> cache) {
+  std::unique_ptr<StepRunner> runner(
+      new StepRunner(std::move(program), entry, shape, std::move(cache)));
   FATHOM_ASSIGN_OR_RETURN(runner->values_, Evaluate(*entry.exprs(), shape));
   hal::Device& device = runner->program_->device();
   for (const schema::Buffer* buffer : *entry.buffers()) {
-    std::shared_ptr<hal::Buffer> memory = cache;
-    uint64_t bytes = cache->size();
+    std::shared_ptr<hal::Buffer> memory;
+    uint64_t bytes = 0;
     if (buffer->kind() != schema::BufferKind::kv_cache) {
       const int64_t size = runner->values_[buffer->size()];
       if (size < 0) {
@@ -32,19 +33,18 @@ absl::StatusOr<std::unique_ptr<StepRunner>> StepRunner::Create(
   return runner;
 }
 
-absl::StatusOr<std::vector<uint8_t>> StepRunner::Read(uint32_t buffer) const {
-  std::vector<uint8_t> content(bytes(buffer));
-  FATHOM_RETURN_IF_ERROR(
-      Download(program_->device(), {places_[buffer].buffer}, absl::MakeSpan(content)));
+absl::StatusOr<std::vector<uint8_t>> StepRunner::Read(Place place) const {
+  std::vector<uint8_t> content(bytes(place));
+  FATHOM_RETURN_IF_ERROR(Download(program_->device(), RefOf(place), absl::MakeSpan(content)));
   return content;
 }
 
-absl::Status StepRunner::Write(uint32_t buffer, absl::Span<const uint8_t> content) {
-  if (content.size() != bytes(buffer)) {
+absl::Status StepRunner::Write(Place place, absl::Span<const uint8_t> content) {
+  if (content.size() != bytes(place)) {
     return absl::InternalError(
-        absl::StrCat("writing ", content.size(), " bytes to a buffer of ", bytes(buffer)));
+        absl::StrCat("writing ", content.size(), " bytes to a buffer of ", bytes(place)));
   }
-  return Upload(program_->device(), content, {places_[buffer].buffer});
+  return Upload(program_->device(), content, RefOf(place));
 }
 
 int StepRunner::FindBuffer(const std::string& name) const {
@@ -59,7 +59,8 @@ absl::Status StepRunner::Run(uint32_t index) {
   if (command.kind() == schema::CommandKind::barrier) return absl::OkStatus();
   hal::Device& device = program_->device();
   const std::unique_ptr<hal::CommandBuffer> commands = device.CreateCommandBuffer();
-  FATHOM_RETURN_IF_ERROR(RecordDispatch(*program_, *entry_, command, values_, places_, *commands));
+  FATHOM_RETURN_IF_ERROR(
+      RecordDispatch(*program_, *entry_, command, values_, places_, *cache_, *commands));
   FATHOM_RETURN_IF_ERROR(commands->End());
   const std::shared_ptr<hal::Semaphore> done = device.CreateSemaphore(0);
   FATHOM_RETURN_IF_ERROR(device.queue().Submit({commands.get(), {}, {{done, 1}}, nullptr}));

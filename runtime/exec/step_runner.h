@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "runtime/exec/cache_memory.h"
 #include "runtime/exec/expressions.h"
 #include "runtime/exec/program.h"
 
@@ -20,11 +21,11 @@ namespace fathom {
 // For finding faults, not for speed: a dispatch is submitted and waited for by itself.
 class StepRunner {
  public:
-  // `cache`: the KV cache, of the program's device; shared by the calls of one sequence.
-  static absl::StatusOr<std::unique_ptr<StepRunner>> Create(std::shared_ptr<const Program> program,
-                                                            const schema::EntryPoint& entry,
-                                                            const CallShape& shape,
-                                                            std::shared_ptr<hal::Buffer> cache);
+  // `cache`: with the pages of the call, of the program's device; shared by the calls of one
+  // sequence. It does not grow while the runner lives.
+  static absl::StatusOr<std::unique_ptr<StepRunner>> Create(
+      std::shared_ptr<const Program> program, const schema::EntryPoint& entry,
+      const CallShape& shape, std::shared_ptr<const CacheMemory> cache);
 
   const Program& program() const { return *program_; }
   const schema::EntryPoint& entry() const { return *entry_; }
@@ -32,10 +33,18 @@ class StepRunner {
   // The value of expression `index` of the entry.
   int64_t value(uint32_t index) const { return values_[index]; }
 
-  uint64_t bytes(uint32_t buffer) const { return places_[buffer].bytes; }
-  absl::StatusOr<std::vector<uint8_t>> Read(uint32_t buffer) const;
-  // `content` has bytes(buffer) bytes.
-  absl::Status Write(uint32_t buffer, absl::Span<const uint8_t> content);
+  // A buffer of the entry, or with a `layer` that part of its cache.
+  struct Place {
+    uint32_t buffer = 0;
+    int32_t layer = -1;
+    bool operator==(const Place& other) const {
+      return buffer == other.buffer && layer == other.layer;
+    }
+  };
+  uint64_t bytes(Place place) const { return RefOf(place).bytes; }
+  absl::StatusOr<std::vector<uint8_t>> Read(Place place) const;
+  // `content` has bytes(place) bytes.
+  absl::Status Write(Place place, absl::Span<const uint8_t> content);
   // The number of the buffer called `name`, or -1; the first of several.
   int FindBuffer(const std::string& name) const;
 
@@ -44,12 +53,17 @@ class StepRunner {
 
  private:
   StepRunner(std::shared_ptr<const Program> program, const schema::EntryPoint& entry,
-             const CallShape& shape)
-      : program_(std::move(program)), entry_(&entry), shape_(shape) {}
+             const CallShape& shape, std::shared_ptr<const CacheMemory> cache)
+      : program_(std::move(program)), entry_(&entry), shape_(shape), cache_(std::move(cache)) {}
+  hal::BufferRef RefOf(Place place) const {
+    return place.layer < 0 ? places_[place.buffer]
+                           : cache_->Layer(static_cast<uint32_t>(place.layer));
+  }
 
   const std::shared_ptr<const Program> program_;
   const schema::EntryPoint* const entry_;
   const CallShape shape_;
+  const std::shared_ptr<const CacheMemory> cache_;
   std::vector<int64_t> values_;
   std::vector<std::shared_ptr<hal::Buffer>> buffers_;
   std::vector<hal::BufferRef> places_;

@@ -23,10 +23,11 @@ absl::Status CheckRange(const hal::BufferRef& ref, uint64_t bytes) {
 
 }  // namespace
 
-absl::Status CopyOnDevice(hal::Device& device, hal::BufferRef from, hal::BufferRef to,
-                          uint64_t bytes) {
+absl::Status CopyOnDevice(hal::Device& device, absl::Span<const CopyRange> ranges) {
   const std::unique_ptr<hal::CommandBuffer> commands = device.CreateCommandBuffer();
-  FATHOM_RETURN_IF_ERROR(commands->Copy(from, to, bytes));
+  for (const CopyRange& range : ranges) {
+    FATHOM_RETURN_IF_ERROR(commands->Copy(range.from, range.to, range.bytes));
+  }
   FATHOM_RETURN_IF_ERROR(commands->End());
   const std::shared_ptr<hal::Semaphore> done = device.CreateSemaphore(0);
   FATHOM_RETURN_IF_ERROR(device.queue().Submit({commands.get(), {}, {{done, 1}}, nullptr}));
@@ -48,7 +49,7 @@ absl::Status Upload(hal::Device& device, absl::Span<const uint8_t> bytes, hal::B
       }
       std::memcpy(staging->host(), part.data(), part.size());
       FATHOM_RETURN_IF_ERROR(
-          CopyOnDevice(device, {staging.get()}, {to.buffer, to.offset + done}, part.size()));
+          CopyOnDevice(device, {{{staging.get()}, {to.buffer, to.offset + done}, part.size()}}));
     }
     done += part.size();
     if (step) FATHOM_RETURN_IF_ERROR(step(done));
@@ -69,7 +70,7 @@ absl::Status Download(hal::Device& device, hal::BufferRef from, absl::Span<uint8
   for (uint64_t done = 0; done < bytes.size(); done += kPart) {
     const uint64_t part = std::min<uint64_t>(kPart, bytes.size() - done);
     FATHOM_RETURN_IF_ERROR(
-        CopyOnDevice(device, {from.buffer, from.offset + done}, {staging.get()}, part));
+        CopyOnDevice(device, {{{from.buffer, from.offset + done}, {staging.get()}, part}}));
     std::memcpy(bytes.data() + done, staging->host(), part);
   }
   return absl::OkStatus();

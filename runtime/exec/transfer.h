@@ -24,9 +24,12 @@ absl::Status Upload(hal::Device& device, absl::Span<const uint8_t> bytes, hal::B
 // The other way.
 absl::Status Download(hal::Device& device, hal::BufferRef from, absl::Span<uint8_t> bytes);
 
-// Copies `bytes` from one device buffer to another.
-absl::Status CopyOnDevice(hal::Device& device, hal::BufferRef from, hal::BufferRef to,
-                          uint64_t bytes);
+// Copies between device buffers; offsets are multiples of 64.
+struct CopyRange {
+  hal::BufferRef from, to;
+  uint64_t bytes = 0;
+};
+absl::Status CopyOnDevice(hal::Device& device, absl::Span<const CopyRange> ranges);
 
 }  // namespace fathom
 

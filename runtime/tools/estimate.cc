@@ -47,7 +47,7 @@ absl::StatusOr<ProgramKernels> Describe(const Artifact& artifact, const schema::
   for (const schema::Kernel* kernel : *program.kernels()) {
     if (kernel->family() == nullptr || kernel->config() == nullptr) {
       return UnsupportedError(artifact.path(),
-                              "its kernels are not described (format 1.0): compile it again");
+                              "its kernels are not described: compile it again");
     }
     FATHOM_ASSIGN_OR_RETURN(
         Json config, ParseObject(kernel->config()->str(),
@@ -151,9 +151,7 @@ absl::Status AddCall(const Artifact& artifact, uint32_t program, const std::stri
         described.shared.find({IntegerOr(config, "experts", 0), IntegerOr(config, "top_k", 0)});
     if (shared != described.shared.end()) use.shared_experts = shared->second;
     for (const schema::Binding* binding : *command->bindings()) {
-      if (binding->tensor() < 0) continue;
-      use.tensors.push_back(
-          static_cast<double>(artifact.header().tensors()->Get(binding->tensor())->length()));
+      if (binding->tensor() >= 0) use.tensors.push_back(static_cast<double>(binding->length()));
     }
     FATHOM_ASSIGN_OR_RETURN(const KernelCost cost, CostOf(use, config, work));
     const auto [it, inserted] = place.try_emplace(use.name, test->kernels.size());

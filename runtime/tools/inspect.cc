@@ -79,9 +79,12 @@ Json EntryJson(const schema::Program& program, const schema::EntryPoint& entry) 
     for (uint32_t index : *command->grid()) grid.push_back(text[index]);
     for (uint32_t index : *command->push()) push.push_back(text[index]);
     for (const schema::Binding* binding : *command->bindings()) {
-      bindings.push_back({{binding->tensor() >= 0 ? "tensor" : "buffer",
-                           binding->tensor() >= 0 ? binding->tensor() : binding->buffer()},
+      const bool tensor = binding->tensor() >= 0;
+      bindings.push_back({{tensor ? "tensor" : "buffer",
+                           tensor ? binding->tensor() : binding->buffer()},
                           {"offset", binding->offset()}});
+      if (tensor) bindings.back()["bytes"] = binding->length();
+      if (binding->layer() >= 0) bindings.back()["layer"] = binding->layer();
     }
     json["commands"].push_back(
         {{"label", command->label() ? command->label()->str() : ""},

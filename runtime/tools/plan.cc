@@ -162,16 +162,17 @@ bool BindsTooMuch(const hal::DeviceInfo& device, const MemoryPlan& needed) {
 }
 
 // What else than memory keeps `needed` from running on the device; "" when nothing does.
-std::string Obstacle(const schema::Artifact& header, uint64_t page_bytes, const Plan& plan,
+std::string Obstacle(const schema::Artifact& header, const schema::KvCache& kv, const Plan& plan,
                      const MemoryPlan& needed) {
   const uint64_t model = header.model()->context_length();
   const hal::DeviceInfo& device = plan.device;
   if (static_cast<uint64_t>(plan.request.context) > model) {
     return absl::StrCat("the model was made for ", model, " tokens of context");
   }
-  if (needed.cache / page_bytes > MaxCachePages(device, page_bytes)) {
-    return absl::StrCat("a cache is one buffer, and ", device.id, " takes at most ",
-                        FormatBytes(uint64_t{MaxCachePages(device, page_bytes)} * page_bytes));
+  if (needed.cache / kv.page_bytes() > MaxCachePages(device, kv)) {
+    return absl::StrCat("a layer of the cache takes ", FormatBytes(needed.cache / kv.layers()),
+                        ", and ", device.id, " binds at most ",
+                        FormatBytes(MaxCachePages(device, kv) * LayerPageBytes(kv)), " at once");
   }
   if (BindsTooMuch(device, needed)) {
     return absl::StrCat(needed.longest_name, " takes ", FormatBytes(needed.longest_binding),
@@ -209,10 +210,9 @@ absl::Status PlanSmaller(const Subject& subject, Plan* plan) {
                             LargestContext(*artifact, subject.program, plan->request, plan->device,
                                            plan->memory + saved));
     const bool exact = !subject.compile.input.empty();
-    const uint64_t page_bytes =
-        artifact->header().programs()->Get(subject.program)->kv()->page_bytes();
+    const schema::KvCache& kv = *artifact->header().programs()->Get(subject.program)->kv();
     smaller.obstacle =
-        exact ? Obstacle(artifact->header(), page_bytes, *plan, smaller.needed) : plan->obstacle;
+        exact ? Obstacle(artifact->header(), kv, *plan, smaller.needed) : plan->obstacle;
     if (exact && BindsTooMuch(plan->device, smaller.needed)) smaller.largest_context = 0;
     smaller.fits = smaller.obstacle.empty() && smaller.needed.total <= plan->memory;
     plan->smaller.push_back(std::move(smaller));
@@ -236,7 +236,7 @@ absl::StatusOr<Plan> MakePlan(const PlanFlags& flags) {
   FATHOM_ASSIGN_OR_RETURN(
       plan.largest_context,
       LargestContext(artifact, subject.program, plan.request, plan.device, plan.memory));
-  plan.obstacle = Obstacle(artifact.header(), program.kv()->page_bytes(), plan, plan.needed);
+  plan.obstacle = Obstacle(artifact.header(), *program.kv(), plan, plan.needed);
   if (BindsTooMuch(plan.device, plan.needed)) plan.largest_context = 0;
   plan.fits = plan.obstacle.empty() && plan.needed.total <= plan.memory;
   plan.smaller_is_exact = !subject.compile.input.empty();

@@ -51,12 +51,13 @@ absl::Status WriteReproducer(const std::string& folder, const Reproducer& reprod
                {"B", reproducer.shape.sequences},
                {"P", reproducer.shape.pages},
                {"R", reproducer.shape.rows},
-               {"cache_bytes", reproducer.cache_bytes},
+               {"cache_pages", reproducer.cache_pages},
                {"tolerance", reproducer.tolerance},
                {"buffers", Json::array()}};
   for (size_t i = 0; i < reproducer.buffers.size(); ++i) {
     const ReproducerBuffer& buffer = reproducer.buffers[i];
-    json["buffers"].push_back({{"buffer", buffer.buffer}, {"name", buffer.name}});
+    json["buffers"].push_back(
+        {{"buffer", buffer.buffer}, {"layer", buffer.layer}, {"name", buffer.name}});
     FATHOM_RETURN_IF_ERROR(WriteFile(FileOf(folder, i, "before"), buffer.before));
     FATHOM_RETURN_IF_ERROR(WriteFile(FileOf(folder, i, "expected"), buffer.expected));
     FATHOM_RETURN_IF_ERROR(WriteFile(FileOf(folder, i, "found"), buffer.found));
@@ -80,11 +81,12 @@ absl::StatusOr<Reproducer> ReadReproducer(const std::string& folder) {
     reproducer.label = json.at("label");
     reproducer.kernel = json.at("kernel");
     reproducer.shape = {json.at("T"), json.at("B"), json.at("P"), json.at("R")};
-    reproducer.cache_bytes = json.at("cache_bytes");
+    reproducer.cache_pages = json.at("cache_pages");
     reproducer.tolerance = json.at("tolerance");
     for (const Json& item : json.at("buffers")) {
       ReproducerBuffer buffer;
       buffer.buffer = item.at("buffer");
+      buffer.layer = item.at("layer");
       buffer.name = item.at("name");
       reproducer.buffers.push_back(std::move(buffer));
     }

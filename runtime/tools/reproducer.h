@@ -14,6 +14,7 @@ namespace fathom::tools {
 
 struct ReproducerBuffer {
   uint32_t buffer = 0;  // of the entry point
+  int32_t layer = -1;   // whose part of it, when it is the cache
   std::string name;
   std::vector<uint8_t> before, expected, found;
 };
@@ -22,7 +23,7 @@ struct Reproducer {
   std::string model;  // path of the artifact
   std::string device, target, entry, label, kernel;
   CallShape shape;
-  uint64_t cache_bytes = 0;
+  uint32_t cache_pages = 0;
   uint32_t command = 0;  // of the entry point
   double tolerance = 0;
   std::vector<ReproducerBuffer> buffers;

@@ -42,7 +42,7 @@ absl::StatusOr<TokenTraffic> DecodeTraffic(const Program& program) {
     for (const schema::Binding* binding : *command->bindings()) {
       if (binding->tensor() < 0) continue;
       const schema::Tensor& tensor = *program.artifact().header().tensors()->Get(binding->tensor());
-      bytes += static_cast<double>(tensor.length()) *
+      bytes += static_cast<double>(binding->length()) *
                ReadShare(kernel, tensor, values[command->grid()->Get(1)]);
     }
   }

@@ -43,7 +43,7 @@ double ToleranceOf(const Artifact& artifact, const std::string& kernel, bool sam
 struct Side {
   std::unique_ptr<hal::Device> device;
   std::shared_ptr<const Program> program;
-  std::shared_ptr<hal::Buffer> cache;
+  std::shared_ptr<const CacheMemory> cache;
 };
 
 absl::StatusOr<Side> OpenSide(std::shared_ptr<const Artifact> artifact, const std::string& device,
@@ -59,9 +59,15 @@ absl::StatusOr<Side> OpenSide(std::shared_ptr<const Artifact> artifact, const st
   return side;
 }
 
-absl::Status MakeCache(Side* side, uint64_t bytes) {
-  FATHOM_ASSIGN_OR_RETURN(side->cache,
-                          side->device->allocator().Allocate(bytes, hal::MemoryUse::cache));
+absl::Status MakeCache(Side* side, uint32_t pages) {
+  const uint32_t most = side->program->max_cache_pages();
+  if (pages < 1 || pages > most) {
+    return InputError(side->device->info().id, "pages of the cache", absl::StrCat("1 to ", most),
+                      pages);
+  }
+  auto cache = std::make_shared<CacheMemory>(*side->device, *side->program->header().kv(), pages);
+  FATHOM_RETURN_IF_ERROR(cache->Grow(pages));
+  side->cache = std::move(cache);
   return absl::OkStatus();
 }
 
@@ -74,11 +80,15 @@ std::vector<uint32_t> Dispatches(const schema::EntryPoint& entry) {
   return list;
 }
 
-// The buffers of a binding of each side that show the same values.
-struct BufferPair {
-  uint32_t reference;
-  uint32_t device;
+// What a binding of each side reaches that shows the same values.
+struct PlacePair {
+  StepRunner::Place reference;
+  StepRunner::Place device;
 };
+
+StepRunner::Place PlaceOf(const schema::Binding& binding) {
+  return {static_cast<uint32_t>(binding.buffer()), binding.layer()};
+}
 
 class DeviceVerifier {
  public:
@@ -99,8 +109,7 @@ class DeviceVerifier {
     pages_ = static_cast<int64_t>(
         CeilDiv(static_cast<uint64_t>(length), reference_.program->page_tokens()));
     for (Side* side : {&reference_, &device_}) {
-      FATHOM_RETURN_IF_ERROR(
-          MakeCache(side, static_cast<uint64_t>(pages_) * side->program->page_bytes()));
+      FATHOM_RETURN_IF_ERROR(MakeCache(side, static_cast<uint32_t>(pages_)));
     }
     // Any ids do; these are spread over the vocabulary and always the same.
     std::vector<int32_t> tokens;
@@ -141,7 +150,7 @@ class DeviceVerifier {
   absl::Status Fail(const StepRunner& device, uint32_t command, Reproducer reproducer,
                     size_t culprit, const Difference& difference) const;
   // Pairs by place where both sides bind the same number, else the last binding, the output.
-  static std::vector<BufferPair> Pairs(const schema::Command& reference,
+  static std::vector<PlacePair> Pairs(const schema::Command& reference,
                                        const schema::Command& device);
 
   const VerifyDeviceFlags& flags_;
@@ -175,7 +184,7 @@ absl::StatusOr<std::unique_ptr<StepRunner>> DeviceVerifier::Prepare(
                                                  &pages,  &length,    &rows};
   for (size_t i = 0; i < kInputs; ++i) {
     const int buffer = runner->FindBuffer(kInputNames[i]);
-    FATHOM_RETURN_IF_ERROR(runner->Write(static_cast<uint32_t>(buffer),
+    FATHOM_RETURN_IF_ERROR(runner->Write({static_cast<uint32_t>(buffer)},
                                          {reinterpret_cast<const uint8_t*>(inputs[i]->data()),
                                           inputs[i]->size() * sizeof(int32_t)}));
   }
@@ -188,7 +197,7 @@ absl::StatusOr<int32_t> DeviceVerifier::Call(const std::string& entry,
   FATHOM_ASSIGN_OR_RETURN(auto device, Prepare(device_, entry, tokens, position));
   FATHOM_RETURN_IF_ERROR(Walk(*reference, *device));
   FATHOM_ASSIGN_OR_RETURN(const std::vector<uint8_t> bytes,
-                          reference->Read(static_cast<uint32_t>(reference->FindBuffer("logits"))));
+                          reference->Read({static_cast<uint32_t>(reference->FindBuffer("logits"))}));
   const auto* logits = reinterpret_cast<const float*>(bytes.data());
   return static_cast<int32_t>(std::max_element(logits, logits + reference_.program->vocab_size()) -
                               logits);
@@ -221,18 +230,18 @@ absl::Status DeviceVerifier::Walk(StepRunner& reference, StepRunner& device) {
   return absl::OkStatus();
 }
 
-std::vector<BufferPair> DeviceVerifier::Pairs(const schema::Command& reference,
+std::vector<PlacePair> DeviceVerifier::Pairs(const schema::Command& reference,
                                               const schema::Command& device) {
   const auto& theirs = *reference.bindings();
   const auto& ours = *device.bindings();
-  std::vector<BufferPair> pairs;
+  std::vector<PlacePair> pairs;
   const uint32_t count = std::min(theirs.size(), ours.size());
   for (uint32_t i = theirs.size() == ours.size() ? 0 : count - 1; i < count; ++i) {
     const schema::Binding& a = *theirs.Get(theirs.size() - count + i);
     const schema::Binding& b = *ours.Get(ours.size() - count + i);
     if (a.buffer() == -1 || b.buffer() == -1) continue;
-    const BufferPair pair = {static_cast<uint32_t>(a.buffer()), static_cast<uint32_t>(b.buffer())};
-    const bool known = std::any_of(pairs.begin(), pairs.end(), [&](const BufferPair& other) {
+    const PlacePair pair = {PlaceOf(a), PlaceOf(b)};
+    const bool known = std::any_of(pairs.begin(), pairs.end(), [&](const PlacePair& other) {
       return other.reference == pair.reference || other.device == pair.device;
     });
     if (!known) pairs.push_back(pair);
@@ -247,21 +256,22 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, uint32_t reference_c
   Reproducer reproducer;
   reproducer.label = CommandLabel(device.program(), ours);
   reproducer.kernel = device.program().header().kernels()->Get(ours.kernel())->name()->str();
-  std::vector<uint32_t> reference_buffers;
+  std::vector<StepRunner::Place> reference_places;
   bool same_inputs = true;
-  for (const BufferPair& pair : Pairs(theirs, ours)) {
+  for (const PlacePair& pair : Pairs(theirs, ours)) {
     if (reference.bytes(pair.reference) != device.bytes(pair.device)) {
       // Activations in another form: the device goes on with its own.
       same_inputs = false;
       continue;
     }
     ReproducerBuffer buffer;
-    buffer.buffer = pair.device;
-    buffer.name = device.entry().buffers()->Get(pair.device)->name()->str();
+    buffer.buffer = pair.device.buffer;
+    buffer.layer = pair.device.layer;
+    buffer.name = device.entry().buffers()->Get(buffer.buffer)->name()->str();
     FATHOM_ASSIGN_OR_RETURN(buffer.before, reference.Read(pair.reference));
     FATHOM_RETURN_IF_ERROR(device.Write(pair.device, buffer.before));
     reproducer.buffers.push_back(std::move(buffer));
-    reference_buffers.push_back(pair.reference);
+    reference_places.push_back(pair.reference);
   }
   FATHOM_RETURN_IF_ERROR(reference.Run(reference_command));
   FATHOM_RETURN_IF_ERROR(device.Run(device_command));
@@ -273,8 +283,8 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, uint32_t reference_c
   Difference worst;
   for (size_t i = 0; i < reproducer.buffers.size(); ++i) {
     ReproducerBuffer& buffer = reproducer.buffers[i];
-    FATHOM_ASSIGN_OR_RETURN(buffer.expected, reference.Read(reference_buffers[i]));
-    FATHOM_ASSIGN_OR_RETURN(buffer.found, device.Read(buffer.buffer));
+    FATHOM_ASSIGN_OR_RETURN(buffer.expected, reference.Read(reference_places[i]));
+    FATHOM_ASSIGN_OR_RETURN(buffer.found, device.Read({buffer.buffer, buffer.layer}));
     const uint64_t rows = static_cast<uint64_t>(device.shape().tokens);
     Comparison best;
     bool first = true;
@@ -304,7 +314,7 @@ absl::Status DeviceVerifier::Fail(const StepRunner& device, uint32_t command, Re
   reproducer.target = device.program().header().target()->str();
   reproducer.entry = device.entry().name()->str();
   reproducer.shape = device.shape();
-  reproducer.cache_bytes = device_.cache->size();
+  reproducer.cache_pages = device_.cache->pages();
   reproducer.command = command;
   const std::string folder =
       flags_.reproducer.empty() ? std::string("fathom-reproducer") : flags_.reproducer;
@@ -343,7 +353,7 @@ absl::Status ReplayReproducer(const std::string& folder, const std::string& devi
   if (entry == nullptr || reproducer.command >= entry->commands()->size()) {
     return InputError(folder, "the artifact has changed: no such command");
   }
-  FATHOM_RETURN_IF_ERROR(MakeCache(&side, reproducer.cache_bytes));
+  FATHOM_RETURN_IF_ERROR(MakeCache(&side, reproducer.cache_pages));
   FATHOM_ASSIGN_OR_RETURN(auto runner,
                           StepRunner::Create(side.program, *entry, reproducer.shape, side.cache));
   if (CommandLabel(*side.program, *entry->commands()->Get(reproducer.command)) !=
@@ -352,16 +362,20 @@ absl::Status ReplayReproducer(const std::string& folder, const std::string& devi
                       CommandLabel(*side.program, *entry->commands()->Get(reproducer.command)));
   }
   for (const ReproducerBuffer& buffer : reproducer.buffers) {
-    if (buffer.buffer >= entry->buffers()->size() ||
-        runner->bytes(buffer.buffer) != buffer.before.size() ||
+    const bool cache =
+        buffer.buffer < entry->buffers()->size() &&
+        entry->buffers()->Get(buffer.buffer)->kind() == schema::BufferKind::kv_cache;
+    const int64_t layers = cache ? side.program->header().kv()->layers() : 0;
+    if (buffer.buffer >= entry->buffers()->size() || buffer.layer < -1 || buffer.layer >= layers ||
+        runner->bytes({buffer.buffer, buffer.layer}) != buffer.before.size() ||
         buffer.expected.size() != buffer.before.size()) {
       return InputError(folder, "the artifact has changed: buffer " + buffer.name);
     }
-    FATHOM_RETURN_IF_ERROR(runner->Write(buffer.buffer, buffer.before));
+    FATHOM_RETURN_IF_ERROR(runner->Write({buffer.buffer, buffer.layer}, buffer.before));
   }
   FATHOM_RETURN_IF_ERROR(runner->Run(reproducer.command));
   for (const ReproducerBuffer& buffer : reproducer.buffers) {
-    FATHOM_ASSIGN_OR_RETURN(const std::vector<uint8_t> found, runner->Read(buffer.buffer));
+    FATHOM_ASSIGN_OR_RETURN(const std::vector<uint8_t> found, runner->Read({buffer.buffer, buffer.layer}));
     Comparison last;
     for (const ValueForm& form : FormsOf(buffer.name, reproducer.kernel, found.size())) {
       last = CompareValues(form, buffer.expected, found,

@@ -99,7 +99,7 @@ class Bench {
   }
 
   std::string cacheConfig() const {
-    return ", kv = \"bf16\", page_tokens = 64, layer_bytes = 0" + entry("page_bytes", pageBytes_);
+    return ", kv = \"bf16\", page_tokens = 64" + entry("page_bytes", pageBytes_);
   }
 
   // Calls body(layer's cache) for all layers, several times; prints the best beside the limits.

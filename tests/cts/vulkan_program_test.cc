@@ -21,9 +21,11 @@ using testing::ExpectedLogits;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-ArtifactBuilder VulkanModel() {
-  ArtifactBuilder builder = testing::HistoryModel(
-      {.target = "vulkan:test", .code = vulkan::Pack(vulkan::HistoryImage())});
+ArtifactBuilder VulkanModel(uint32_t layers = 1) {
+  ArtifactBuilder builder =
+      testing::HistoryModel({.layers = layers,
+                             .target = "vulkan:test",
+                             .code = vulkan::Pack(vulkan::HistoryImage())});
   builder.header.programs[0]->driver = "vulkan";
   return builder;
 }
@@ -108,16 +110,32 @@ TEST_P(VulkanProgram, PrefillThenDecode) {
   EXPECT_EQ(profile[1].label, "layers.0/history");
 }
 
+// With 19 layers, that is in several buffers of three.
 TEST_P(VulkanProgram, TheCacheKeepsItsContentWhenItGrows) {
-  ASSERT_TRUE(Load(VulkanModel()).ok());
-  ASSERT_TRUE(MakeContext(program_->max_cache_pages() < 4000 ? 400 : 4000).ok());
-  std::vector<int32_t> first = SomeTokens(100);
-  Extend("prefill", first, 100, {0, 15});
-  for (int32_t page : {16, 40, 333}) {
-    Extend("prefill", SomeTokens(20), 20, {page});
-    first.push_back(page % 100);
-    Extend("decode", first, 1, {0, 15});
+  for (const uint32_t layers : {1u, 19u}) {
+    context_.reset();
+    ASSERT_TRUE(Load(VulkanModel(layers)).ok());
+    ASSERT_TRUE(MakeContext(program_->max_cache_pages() < 4000 ? 400 : 4000).ok());
+    std::vector<int32_t> first = SomeTokens(100);
+    Extend("prefill", first, 100, {0, 15});
+    for (int32_t page : {16, 40, 333}) {
+      Extend("prefill", SomeTokens(20), 20, {page});
+      first.push_back(page % 100);
+      Extend("decode", first, 1, {0, 15});
+    }
   }
+}
+
+// What a device can bind limits a layer, not the layers together.
+TEST_P(VulkanProgram, LayersTogetherMayExceedABinding) {
+  ASSERT_TRUE(Load(VulkanModel()).ok());
+  const uint32_t most = program_->max_cache_pages();
+  ASSERT_TRUE(Load(VulkanModel(3)).ok());
+  EXPECT_EQ(program_->max_cache_pages(), most);
+  EXPECT_EQ(program_->page_bytes(), 3 * 256u);
+  if (uint64_t{most} * 256 > (200u << 20)) GTEST_SKIP() << "too much memory for a test";
+  ASSERT_TRUE(MakeContext(most).ok());
+  Extend("prefill", SomeTokens(100), 100, {static_cast<int32_t>(most) - 1, 0});
 }
 
 TEST_P(VulkanProgram, ACacheBeyondTheDeviceIsRefusedWithWhatFits) {
@@ -245,7 +263,8 @@ TEST(VulkanPieces, WeightsAreSplitBetweenTensors) {
     ASSERT_TRUE(program.ok()) << program.status();
     std::set<const hal::Buffer*> buffers;
     for (uint32_t t = 0; t < 6; ++t) {
-      const hal::BufferRef ref = (*program)->TensorRef(t, 0);
+      const uint64_t length = (*program)->artifact().header().tensors()->Get(t)->length();
+      const hal::BufferRef ref = (*program)->TensorRef(t, 0, length);
       buffers.insert(ref.buffer);
       ASSERT_LE(ref.offset + ref.bytes, ref.buffer->size());
       std::vector<uint8_t> bytes(ref.bytes);

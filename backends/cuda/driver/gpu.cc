@@ -76,6 +76,8 @@ hal::DeviceInfo ToDeviceInfo(const GpuFacts& facts, const CudaApi& api, size_t i
   info.driver = "CUDA " + api.version_name();
   info.unusable = facts.unusable;
   info.unified_memory = facts.integrated;
+  // Kernels count words of a binding with 32 bits, of which one is a sign.
+  info.max_binding_bytes = uint64_t{1} << 33;
   info.limits = {
       {"compute capability", Capability(facts.sm)},
       {"threads in a block", absl::StrCat(facts.max_threads)},

@@ -10,7 +10,7 @@ using namespace mlir;
 namespace fathom::kernels {
 
 Val Cache::pageAt(KernelBuilder& k, Buf table, Val base, Val page) const {
-  return toIndex(k.load(table, base + page)) * pageBytes + layerBytes;
+  return toIndex(k.load(table, base + page)) * pageBytes;
 }
 
 Val Cache::rowAt(KernelBuilder& k, Buf table, Val pages, Val sequence, Val position) const {

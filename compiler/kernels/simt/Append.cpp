@@ -12,14 +12,13 @@ namespace fathom::kernels::simt {
 CacheRows CacheRows::read(Config& cfg, int64_t elements, int64_t runs) {
   CacheRows rows;
   static_cast<CacheLayout&>(rows) = CacheLayout::read(cfg, elements, runs);
-  cfg.require(
-      cfg.failed() || (elements % 2 == 0 && rows.pageBytes % 4 == 0 && rows.layerBytes % 4 == 0),
-      "page_bytes, layer_bytes and rows of the cache must be multiples of 4 bytes");
+  cfg.require(cfg.failed() || (elements % 2 == 0 && rows.pageBytes % 4 == 0),
+              "page_bytes and rows of the cache must be multiples of 4 bytes");
   return rows;
 }
 
 Val CacheRows::pageAt(SimtBuilder& k, Buf table, Val base, Val page) const {
-  return toIndex(k.load(table, base + page)) * (pageBytes / 4) + layerBytes / 4;
+  return toIndex(k.load(table, base + page)) * (pageBytes / 4);
 }
 
 Val CacheRows::rowAt(SimtBuilder& k, Buf table, Val pages, Val sequence, Val position) const {

@@ -31,8 +31,7 @@ Vals AttentionBlock::begin() {
 
 // The scores of the rows below `rows` with every query; -inf for those that it does not see.
 void AttentionBlock::scores(Val page, Val row0, Val rows, Val keyAt, int64_t keyAlign) {
-  bool fours = keyAlign % 4 == 0 && cache_.rowWords() % 4 == 0 && cache_.pageBytes % 16 == 0 &&
-               cache_.layerBytes % 16 == 0;
+  bool fours = keyAlign % 4 == 0 && cache_.rowWords() % 4 == 0 && cache_.pageBytes % 16 == 0;
   int64_t keyWords = sizes_.keyWidth / perWord(), step = fours ? 4 : 1;
   int64_t whole = keyWords / step * step;
   k_.forLanes(cache_.pageTokens, [&](Val r) {

@@ -106,7 +106,7 @@ schedule.program @p target("cpu") driver("cpu") features([]) {
 
 schedule.program @p target("cpu") driver("cpu") features([]) {
   schedule.kernel @k family("add") config({}) bindings(2) push(1)
-  // expected-error@+1 {{C1: holds buffers, weights, dispatches and barriers, got 'graph.param'}}
+  // expected-error@+1 {{C1: holds buffers, weights, layers of the cache, dispatches and barriers, got 'graph.param'}}
   schedule.entry @entry_c1 {
     %0 = graph.param "a" : tensor<16xf32>
   }
@@ -287,5 +287,48 @@ schedule.program @p target("cpu") driver("cpu") features([]) {
     %0 = schedule.buffer "a" transient size(T)
     // expected-error@+1 {{attribute 'grid' failed to satisfy constraint}}
     schedule.dispatch @k grid(1, 1) (%0, %0) push(T) label ""
+  }
+}
+
+// -----
+
+schedule.program @p target("cpu") driver("cpu") features([]) {
+  schedule.kernel @k family("add") config({}) bindings(2) push(1)
+  schedule.entry @dispatch_c5 {
+    %0 = schedule.buffer "kv" kv_cache size(0)
+    // expected-error@+1 {{C5: binds the cache as a whole; bind a layer of it}}
+    schedule.dispatch @k grid(1, 1, 1) (%0, %0) push(T) label ""
+  }
+}
+
+// -----
+
+schedule.program @p target("cpu") driver("cpu") features([]) {
+  schedule.kernel @k family("add") config({}) bindings(2) push(1)
+  schedule.entry @dispatch_c5_offset {
+    %0 = schedule.buffer "kv" kv_cache size(0)
+    %1 = schedule.use_cache %0 layer 7
+    // expected-error@+1 {{C5: binds a layer of the cache from byte 64 on}}
+    schedule.dispatch @k grid(1, 1, 1) (%1, %1 + 64) push(T) label ""
+  }
+}
+
+// -----
+
+schedule.program @p target("cpu") driver("cpu") features([]) {
+  schedule.entry @use_cache_c1 {
+    %0 = schedule.buffer "x" transient size(T)
+    // expected-error@+1 {{C1: the operand must be a kv_cache buffer}}
+    %1 = schedule.use_cache %0 layer 0
+  }
+}
+
+// -----
+
+schedule.program @p target("cpu") driver("cpu") features([]) kv({layers = 2, page_bytes = 8192, page_tokens = 64, row_bytes = 64}) {
+  schedule.entry @use_cache_c2 {
+    %0 = schedule.buffer "kv" kv_cache size(0)
+    // expected-error@+1 {{C2: no layer 2 in a cache of 2 layers}}
+    %1 = schedule.use_cache %0 layer 2
   }
 }

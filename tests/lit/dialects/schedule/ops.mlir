@@ -35,16 +35,18 @@ schedule.program @p target("cpu:x86-64-v4") driver("cpu") features(["avx512f"]) 
     %p = schedule.buffer "page_table" input size(B * P * 4)
     // CHECK: schedule.buffer "logits" output size((R * 97 + 15) floordiv 16 * 64)
     %l = schedule.buffer "logits" output size(((R * 97 + 15) floordiv 16) * 64)
-    // CHECK: schedule.buffer "kv" kv_cache size(0)
+    // CHECK: %[[KV:.*]] = schedule.buffer "kv" kv_cache size(0)
     %kv = schedule.buffer "kv" kv_cache size(0)
+    // CHECK: %[[LAYER:.*]] = schedule.use_cache %[[KV]] layer 1
+    %layer = schedule.use_cache %kv layer 1
     // CHECK: %[[W:.*]] = schedule.use_weight @layers.0.uk
     %w = schedule.use_weight @layers.0.uk
     // CHECK: schedule.dispatch @experts_0 grid(11, min(64, T * 6), T ceildiv 16) (%[[X]], %[[W]] + 4096, %[[Y]]) push(T) label "layers.0/up"
     schedule.dispatch @experts_0 grid(11, min(64, T * 6), T ceildiv 16) (%x, %w + 4096, %y + 0) push(T) label "layers.0/up"
     // CHECK: schedule.barrier
     schedule.barrier
-    // CHECK: schedule.dispatch @add_0 grid(T * (T ceildiv 2), 1, 1) (%{{.*}}, %{{.*}}) push() label ""
-    schedule.dispatch @add_0 grid(T * (T ceildiv 2), 1, 1) (%x, %l) push() label ""
+    // CHECK: schedule.dispatch @add_0 grid(T * (T ceildiv 2), 1, 1) (%{{.*}}, %[[LAYER]]) push() label ""
+    schedule.dispatch @add_0 grid(T * (T ceildiv 2), 1, 1) (%x, %layer) push() label ""
   }
   // CHECK: schedule.entry @prefill {
   schedule.entry @prefill {

@@ -54,7 +54,7 @@ struct TestCache {
   TestCache(const Batch& batch, int64_t width, bool bf16, uint32_t seed, int64_t runs = 1)
       : width(width),
         bytes(bf16 ? 2 : 4),
-        pageBytes(layerBytes + 64 * width * bytes + 64),
+        pageBytes(64 * width * bytes + 64),
         memory(batch.used * pageBytes) {
     const int64_t part = width / runs;
     for (size_t b = 0; b < batch.chunks.size(); ++b) {
@@ -63,7 +63,7 @@ struct TestCache {
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t i = 0; i < width; ++i) {
           float& v = data[r * width + i];
-          int64_t at = batch.pageTable[b * batch.pages + r / 64] * pageBytes + layerBytes +
+          int64_t at = batch.pageTable[b * batch.pages + r / 64] * pageBytes +
                        (i / part * 64 * part + r % 64 * part + i % part) * bytes;
           uint16_t bits = floatToBf16(v);
           if (bf16) v = bf16ToFloat(bits);
@@ -75,11 +75,10 @@ struct TestCache {
   }
   std::string config(bool bf16) const {
     return std::string("kv = \"") + (bf16 ? "bf16" : "f32") +
-           "\", page_tokens = 64, page_bytes = " + std::to_string(pageBytes) +
-           ", layer_bytes = " + std::to_string(layerBytes);
+           "\", page_tokens = 64, page_bytes = " + std::to_string(pageBytes);
   }
 
-  int64_t width, bytes, layerBytes = 128, pageBytes;
+  int64_t width, bytes, pageBytes;
   Guarded<uint8_t> memory;
   std::vector<std::vector<float>> values;  // per sequence: (rows, width)
 };

@@ -176,7 +176,7 @@ TEST(Attention, NamesTheEntryThatIsWrong) {
   std::string config =
       "heads = 5, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 320, splits = 1, window = 0, kv "
       "= "
-      "\"f32\", page_tokens = 64, page_bytes = 65536, layer_bytes = 0";
+      "\"f32\", page_tokens = 64, page_bytes = 65536";
   std::string error = compileError("cpu:x86-64-v3", {"a", "attention", config});
   EXPECT_NE(error.find("heads 5 is not a multiple of kv_heads 2"), std::string::npos) << error;
 }

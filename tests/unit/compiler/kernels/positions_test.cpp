@@ -122,14 +122,14 @@ TEST(LatentAppend, WritesPagedRows) {
         for (bool interleaved : {false, true}) {
           SCOPED_TRACE(profile + " " + flag(bf16) + " " + number(s.rank) + "+" + number(s.dim));
           int64_t bytes = bf16 ? 2 : 4, row = (s.rank + s.dim) * bytes;
-          int64_t layer = 128, page = layer + 64 * row + 192, ld = s.rank + s.dim + 9;
+          int64_t page = 64 * row + 192, ld = s.rank + s.dim + 9;
           auto image = KernelImage::build(
               profile,
               {{"a", "latent_append",
                 "rank = " + number(s.rank) + ", dim = " + number(s.dim) +
                     ", eps = 1.0e-6, in_ld = " + number(ld) + ", in_offset = 6, interleaved = " +
                     flag(interleaved) + ", mscale = 1.0, kv = \"" + (bf16 ? "bf16" : "f32") +
-                    "\", page_tokens = 64, page_bytes = " + number(page) + ", layer_bytes = 128"}});
+                    "\", page_tokens = 64, page_bytes = " + number(page)}});
           ASSERT_TRUE(image);
           Tokens tokens;
           Guarded<float> x(randomFloats(5 * ld, 1)), gamma(randomFloats(s.rank, 2));
@@ -140,7 +140,7 @@ TEST(LatentAppend, WritesPagedRows) {
                      {kPages});
           std::vector<bool> written(5 * page);
           for (int64_t t = 0; t < 5; ++t) {
-            int64_t r = tokens.row(t), at = r / 64 * page + layer + r % 64 * row;
+            int64_t r = tokens.row(t), at = r / 64 * page + r % 64 * row;
             for (int64_t i = 0; i < row; ++i) written[at + i] = true;
             const float* from = &x[t * ld + 6];
             double sum = 0;
@@ -175,7 +175,7 @@ TEST(KvAppend, WritesPagedRows) {
                   number(s.dim) + ", interleaved = false, mscale = 1.0, k_ld = " + number(ld) +
                   ", k_offset = 3, v_ld = " + number(ld) + ", v_offset = " + number(width + 5) +
                   ", kv = \"" + (bf16 ? "bf16" : "f32") +
-                  "\", page_tokens = 64, layer_bytes = 64, page_bytes = " + number(page)}});
+                  "\", page_tokens = 64, page_bytes = " + number(page)}});
         ASSERT_TRUE(image);
         Tokens tokens;
         Guarded<float> x(randomFloats(5 * ld, 1)), table(ropeTable(s.dim));
@@ -186,7 +186,7 @@ TEST(KvAppend, WritesPagedRows) {
         for (int64_t t = 0; t < 5; ++t) {
           int64_t r = tokens.row(t), headRow = s.headDim * bytes;
           // Keys of each head, then values of each: runs of 64 rows.
-          auto at = [&](int64_t run) { return r / 64 * page + 64 + (run * 64 + r % 64) * headRow; };
+          auto at = [&](int64_t run) { return r / 64 * page + (run * 64 + r % 64) * headRow; };
           for (int64_t h = 0; h < s.heads; ++h) {
             const float* from = &x[t * ld + 3 + h * s.headDim];
             std::vector<double> k = rotate(from, s.dim, false, tokens.positions[t], 1);
@@ -210,7 +210,7 @@ TEST(LatentAppend, RefusesPagesThatOverlap) {
       "cpu:x86-64-v3",
       {"a", "latent_append",
        "rank = 48, dim = 8, eps = 1.0e-6, in_ld = 64, in_offset = 0, interleaved = true, mscale = "
-       "1.0, kv = \"f32\", page_tokens = 64, page_bytes = 14000, layer_bytes = 0"});
+       "1.0, kv = \"f32\", page_tokens = 64, page_bytes = 14000"});
   EXPECT_NE(error.find("page_bytes 14000 is less"), std::string::npos) << error;
 }
 

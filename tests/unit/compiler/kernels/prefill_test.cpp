@@ -169,7 +169,7 @@ TEST(AttentionPrefill, NamesTheEntryThatIsWrong) {
   std::string config =
       "heads = 6, kv_heads = 2, head_dim = 64, scale = 0.1, q_ld = 384, window = 0, grid_heads = "
       "3, "
-      "kv = \"f32\", page_tokens = 64, page_bytes = 65536, layer_bytes = 0";
+      "kv = \"f32\", page_tokens = 64, page_bytes = 65536";
   std::string error = compileError("cpu:x86-64-v3", {"a", "attention_prefill", config});
   EXPECT_NE(error.find("grid_heads 3 is neither"), std::string::npos) << error;
 }

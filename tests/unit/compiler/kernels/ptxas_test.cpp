@@ -77,8 +77,7 @@ std::vector<KernelSpec> fused() {
 std::vector<KernelSpec> attentions() {
   std::vector<KernelSpec> specs;
   for (std::string kv : {"f32", "bf16"}) {
-    std::string cache =
-        ", kv = \"" + kv + "\", page_tokens = 64, page_bytes = 1990656, layer_bytes = 0";
+    std::string cache = ", kv = \"" + kv + "\", page_tokens = 64, page_bytes = 524288";
     std::string latent =
         "heads = 16, rank = 512, dim = 64, scale = 0.1147, q_ld = 3648, q_head_ld = 192, q_offset "
         "= 128" +

@@ -8,7 +8,7 @@ namespace {
 
 std::vector<KernelSpec> everyFamily(const std::string& kv) {
   std::string cache =
-      ", kv = \"" + kv + "\", page_tokens = 64, page_bytes = 1048576, layer_bytes = 0";
+      ", kv = \"" + kv + "\", page_tokens = 64, page_bytes = 1048576";
   std::string rope = ", interleaved = true, mscale = 1.0";
   std::string latent =
       "heads = 16, rank = 48, dim = 24, scale = 0.1, q_ld = 2048, q_head_ld = 64, "

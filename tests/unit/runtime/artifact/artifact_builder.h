@@ -177,17 +177,18 @@ inline std::unique_ptr<schema::BufferT> MakeBuffer(std::string name, schema::Buf
   return buffer;
 }
 
-inline std::unique_ptr<schema::BindingT> TensorBinding(int32_t tensor, uint64_t offset = 0) {
+inline std::unique_ptr<schema::BindingT> TensorBinding(int32_t tensor, uint64_t length) {
   auto binding = std::make_unique<schema::BindingT>();
   binding->tensor = tensor;
-  binding->offset = offset;
+  binding->length = length;
   return binding;
 }
 
-inline std::unique_ptr<schema::BindingT> BufferBinding(int32_t buffer, uint64_t offset = 0) {
+// `layer`: whose pages, of a cache.
+inline std::unique_ptr<schema::BindingT> BufferBinding(int32_t buffer, int32_t layer = -1) {
   auto binding = std::make_unique<schema::BindingT>();
   binding->buffer = buffer;
-  binding->offset = offset;
+  binding->layer = layer;
   return binding;
 }
 

@@ -5,7 +5,8 @@
 // of the row's sequence and folds the ids into a hash, h = h * 31 + id + 1 (mod 2^32), position by
 // position; the logit of v is ((h * 2654435761 + v * 40503) mod 2^32 >> 16) / 65536 * gain[v]. So a
 // wrong page, position, order or length changes the result, and ExpectedLogits below says what is
-// right.
+// right. Of several layers the last one counts; the others get positions instead of tokens, so that
+// a layer that reaches into another changes the result as well.
 #ifndef FATHOM_TESTS_UNIT_RUNTIME_ARTIFACT_HISTORY_MODEL_H_
 #define FATHOM_TESTS_UNIT_RUNTIME_ARTIFACT_HISTORY_MODEL_H_
 
@@ -19,6 +20,7 @@ namespace fathom::testing {
 struct HistoryModelOptions {
   uint32_t vocab = 100;
   uint64_t context_length = 1024;
+  uint32_t layers = 1;
   std::string target = "cpu:test";
   std::vector<std::string> features = {};
   Bytes code = {};       // empty: the test image
@@ -61,7 +63,8 @@ inline Bytes TestImage() {
 }
 
 inline std::unique_ptr<schema::EntryPointT> HistoryEntry(const std::string& name, uint32_t vocab,
-                                                         int32_t gain) {
+                                                         uint32_t layers, int32_t gain) {
+  constexpr int32_t kCache = 6;
   using schema::BufferKind;
   auto entry = std::make_unique<schema::EntryPointT>();
   entry->name = name;
@@ -87,12 +90,14 @@ inline std::unique_ptr<schema::EntryPointT> HistoryEntry(const std::string& name
   buffers.push_back(MakeBuffer("logits", BufferKind::output, logits));
   const auto dispatch = [&](uint32_t kernel, std::vector<uint32_t> grid,
                             std::vector<int32_t> bindings, std::vector<uint32_t> push,
-                            const char* label) {
+                            const std::string& label, int32_t layer = 0) {
     auto command = std::make_unique<schema::CommandT>();
     command->kernel = kernel;
     command->grid = std::move(grid);
     for (int32_t binding : bindings) {
-      command->bindings.push_back(binding < 0 ? TensorBinding(gain) : BufferBinding(binding));
+      command->bindings.push_back(
+          binding < 0 ? TensorBinding(gain, 4 * uint64_t{vocab})
+                      : BufferBinding(binding, binding == kCache ? layer : -1));
     }
     command->push = std::move(push);
     command->label = label;
@@ -102,9 +107,14 @@ inline std::unique_ptr<schema::EntryPointT> HistoryEntry(const std::string& name
     entry->commands.push_back(std::make_unique<schema::CommandT>());
     entry->commands.back()->kind = schema::CommandKind::barrier;
   };
-  dispatch(0, {t, one, one}, {0, 1, 2, 3, 6}, {p}, "layers.0/append");
+  const int32_t last = static_cast<int32_t>(layers) - 1;
+  for (int32_t layer = 0; layer <= last; ++layer) {
+    dispatch(0, {t, one, one}, {layer == last ? 0 : 1, 1, 2, 3, kCache}, {p},
+             "layers." + std::to_string(layer) + "/append", layer);
+  }
   barrier();
-  dispatch(1, {r, one, one}, {1, 2, 3, 5, 6, 7}, {p}, "layers.0/history");
+  dispatch(1, {r, one, one}, {1, 2, 3, 5, kCache, 7}, {p},
+           "layers." + std::to_string(last) + "/history", last);
   barrier();
   dispatch(2, {r, one, one}, {7, -1, 8}, {v}, "head/logits");
   entry->exprs = e.nodes();
@@ -144,11 +154,12 @@ inline ArtifactBuilder HistoryModel(const HistoryModelOptions& options = {}) {
   }
   program->kv = std::make_unique<schema::KvCacheT>();
   program->kv->page_tokens = 64;
-  program->kv->layers = 1;
+  program->kv->layers = options.layers;
   program->kv->row_bytes = 4;
-  program->kv->page_bytes = 256;
+  program->kv->page_bytes = uint64_t{256} * options.layers;
   for (const char* name : {"prefill", "decode"}) {
-    program->entries.push_back(HistoryEntry(name, options.vocab, static_cast<int32_t>(tensor)));
+    program->entries.push_back(
+        HistoryEntry(name, options.vocab, options.layers, static_cast<int32_t>(tensor)));
   }
   builder.header.programs.push_back(std::move(program));
   return builder;

@@ -134,6 +134,11 @@ const Lie kLies[] = {
        Program0(a).kv->row_bytes = 0;
        Program0(a).kv->page_bytes = 0;
      }},
+    {"kv_layers_many", "kv.layers: out of range: expected 1 to 65536",
+     [](ArtifactT& a) {
+       Program0(a).kv->layers = 65537;
+       Program0(a).kv->page_bytes *= 65537;
+     }},
     {"kv_tokens", "kv.page_tokens",
      [](ArtifactT& a) {
        Program0(a).kv->page_tokens = 0;
@@ -182,6 +187,24 @@ const Lie kLies[] = {
      [](ArtifactT& a) { Entry0(a).commands[4]->bindings[1]->tensor = 1; }},
     {"binding_offset", "bindings[1].offset",
      [](ArtifactT& a) { Entry0(a).commands[4]->bindings[1]->offset = 400; }},
+    {"binding_length", "bindings[1].length",
+     [](ArtifactT& a) { Entry0(a).commands[4]->bindings[1]->offset = 4; }},
+    {"binding_no_length", "bindings[1].length",
+     [](ArtifactT& a) { Entry0(a).commands[4]->bindings[1]->length = 0; }},
+    {"binding_length_wraps", "bindings[1].length",
+     [](ArtifactT& a) { Entry0(a).commands[4]->bindings[1]->length = UINT64_MAX; }},
+    {"binding_length_of_a_buffer", "bindings[0].length",
+     [](ArtifactT& a) { Command0(a).bindings[0]->length = 4; }},
+    {"binding_layer_of_a_tensor", "bindings[1].layer",
+     [](ArtifactT& a) { Entry0(a).commands[4]->bindings[1]->layer = 0; }},
+    {"binding_layer_of_a_buffer", "bindings[0].layer",
+     [](ArtifactT& a) { Command0(a).bindings[0]->layer = 0; }},
+    {"binding_cache_without_layer", "bindings[4].layer: out of range: expected 0 to 0, found -1",
+     [](ArtifactT& a) { Command0(a).bindings[4]->layer = -1; }},
+    {"binding_cache_layer", "bindings[4].layer: out of range: expected 0 to 0, found 1",
+     [](ArtifactT& a) { Command0(a).bindings[4]->layer = 1; }},
+    {"binding_cache_offset", "bindings[4].offset",
+     [](ArtifactT& a) { Command0(a).bindings[4]->offset = 256; }},
 };
 
 class LiesTest : public ::testing::TestWithParam<Lie> {};

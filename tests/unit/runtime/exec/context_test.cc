@@ -76,6 +76,20 @@ TEST_P(ContextTest, PrefillThenDecode) {
   }
 }
 
+// Each layer has pages of its own: the last one's are what the first ones' writes leave alone.
+TEST_P(ContextTest, LayersDoNotReachIntoEachOther) {
+  auto model = testing::OpenModel(testing::HistoryModel({.layers = 5}), "cpu", GetParam());
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ(model->program->page_bytes(), 5 * 256u);
+  auto context = Context::Create(model->program, 3);
+  ASSERT_TRUE(context.ok()) << context.status();
+  std::vector<int32_t> tokens(190);
+  for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(i * 37 % 100);
+  auto logits = (*context)->Run("prefill", Prompt(tokens, {2, 0, 1}).inputs());
+  ASSERT_TRUE(logits.ok()) << logits.status();
+  EXPECT_THAT(Row(*logits, 0), ElementsAreArray(ExpectedLogits(tokens, 100)));
+}
+
 TEST_P(ContextTest, SeveralSequencesAndRowsInOneCall) {
   Call call;
   call.tokens = {7, 8, 9, 50, 51};

@@ -24,7 +24,7 @@ uint64_t BytesWith(const std::string& kernel, const std::vector<uint64_t>& shape
   auto command = std::make_unique<schema::CommandT>();
   command->kernel = 3;
   command->grid = {0, static_cast<uint32_t>(decode.exprs.size() - 1), 0};
-  command->bindings.push_back(testing::TensorBinding(static_cast<int32_t>(tensor)));
+  command->bindings.push_back(testing::TensorBinding(static_cast<int32_t>(tensor), elements * 4));
   decode.commands.push_back(std::move(command));
   // The null device does not look for the kernel.
   auto model = testing::OpenModel(std::move(builder), "null");
