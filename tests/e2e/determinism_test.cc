@@ -83,9 +83,9 @@ class Determinism : public ::testing::TestWithParam<Case> {
     return rows;
   }
 
-  // Two sequences that hold the same text as Alone, among kOthers longer and shorter ones: the first
-  // is prefilled by itself, the second in one call with the others. Then `kSteps` steps, step i of
-  // the two and i others. With `mixed`, chunks and steps are those that need the option.
+  // Two sequences that hold the same text as Alone, among kOthers longer and shorter ones: the
+  // first is prefilled by itself, the second in one call with the others. Then `kSteps` steps, step
+  // i of the two and i others. With `mixed`, chunks and steps are those that need the option.
   std::pair<Rows, Rows> Together(bool deterministic, bool mixed) {
     model_->NewSession({.max_sequences = 2 + kOthers,
                         .chunk = mixed ? 69 : 512,
@@ -161,10 +161,10 @@ TEST(DeterminismFlag, OfTheProgram) {
     std::filesystem::remove(log);
     return text.str();
   };
-  using ::testing::HasSubstr;
+  using ::testing::AllOf, ::testing::HasSubstr;
   EXPECT_THAT(kernels(""), HasSubstr("attention_combine"));
   EXPECT_THAT(kernels("--deterministic"),
-              ::testing::AllOf(HasSubstr("attention_prefill"), Not(HasSubstr("attention_combine"))));
+              AllOf(HasSubstr("attention_prefill"), Not(HasSubstr("attention_combine"))));
 }
 
 // SwiftShader takes 20 s to make machine code of the kernels for q4.

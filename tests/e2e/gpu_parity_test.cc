@@ -185,14 +185,15 @@ int ReplaceInLines(std::string* text, size_t begin, const std::string& line,
   return count;
 }
 
-// One constant of one kernel of the GPU programs, changed by hand in the IR before code generation: the
-// first dispatch of that kernel is named, and none of those before it.
+// One constant of one kernel of the GPU programs, changed by hand in the IR before code generation:
+// the first dispatch of that kernel is named, and none of those before it.
 TEST(GpuVerify, NamesTheKernelWithAChangedConstant) {
   const struct {
     const char *kernel, *constant, *changed, *message;
   } cases[] = {
       {"latent_attention_expanded_f32_3_64", "scale = 1.250000e-01", "scale = 1.260000e-01",
-       "layers.0.self_attn.kv_b_proj/attention: prefill, kernel latent_attention_expanded_f32_3_64 of "},
+       "layers.0.self_attn.kv_b_proj/attention: prefill, kernel "
+       "latent_attention_expanded_f32_3_64 of "},
       {"route_6.1", "scale = 2.446000e+00", "scale = 2.448000e+00",
        "layers.1.mlp.gate/route_and_plan: decode, kernel route_6.1 of "},
   };

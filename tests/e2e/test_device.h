@@ -12,8 +12,8 @@ struct TestDevice {
   std::string missing;  // why
 };
 
-// `kind`: "cpu", "lavapipe" (Mesa's software Vulkan), "swiftshader" (Chromium's) or "ptx" (CUDA: the
-// interpreter of tests/cuda_sim, unless LD_LIBRARY_PATH leads to another driver). To be called
+// `kind`: "cpu", "lavapipe" (Mesa's software Vulkan), "swiftshader" (Chromium's) or "ptx" (CUDA:
+// the interpreter of tests/cuda_sim, unless LD_LIBRARY_PATH leads to another driver). To be called
 // before anything else of the process opens a Vulkan device: it tells the loader where SwiftShader
 // lies, here and in programs started from here.
 TestDevice FindDevice(const std::string& kind);
