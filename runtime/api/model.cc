@@ -6,6 +6,30 @@
 #include "runtime/base/status.h"
 
 namespace fathom {
+namespace {
+
+// What would run here when a device cannot be opened at all.
+absl::Status OtherThan(const absl::Status& unusable, const Artifact& artifact) {
+  if (!absl::IsUnimplemented(unusable)) return unusable;
+  for (const schema::Program* program : *artifact.header().programs()) {
+    if (program->driver()->str() != "cpu") continue;
+    return absl::UnimplementedError(absl::StrCat(unusable.message(), "; the file holds ",
+                                                 program->target()->str(), " too: --device=cpu"));
+  }
+  return absl::UnimplementedError(absl::StrCat(
+      unusable.message(), "; code made with --target=cpu:native runs without such a device"));
+}
+
+// Names the file, and what tells how much would fit.
+absl::Status ForWantOfMemory(const absl::Status& status, const std::string& path,
+                             const hal::Device& device) {
+  if (!absl::IsResourceExhausted(status)) return status;
+  return absl::ResourceExhaustedError(absl::StrCat(path, ": ", status.message(), "; fathom plan ",
+                                                   path, " --device=", device.info().id,
+                                                   " says what would fit"));
+}
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<const Model>> Model::Open(const std::string& path,
                                                          const ModelOptions& options) {
@@ -19,7 +43,9 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Open(const std::string& path
     model->device_ = std::move(picked.device);
     model->device_reason_ = std::move(picked.reason);
   } else {
-    FATHOM_ASSIGN_OR_RETURN(model->device_, registry.Open(options.device, device_options));
+    auto opened = registry.Open(options.device, device_options);
+    if (!opened.ok()) return OtherThan(opened.status(), *artifact);
+    model->device_ = *std::move(opened);
   }
   // Says that the device cannot run it before gigabytes are read.
   FATHOM_RETURN_IF_ERROR(PickProgram(*artifact, *model->device_).status());
@@ -41,8 +67,10 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Open(const std::string& path
   const LoadMode load = model->device_->info().on_host ? options.load : LoadMode::map;
   FATHOM_ASSIGN_OR_RETURN(std::shared_ptr<const Weights> weights,
                           Weights::Load(artifact, load, options.threads, options.progress));
-  FATHOM_ASSIGN_OR_RETURN(model->program_, Program::Load(std::move(artifact), std::move(weights),
-                                                         *model->device_, options.progress));
+  auto program =
+      Program::Load(std::move(artifact), std::move(weights), *model->device_, options.progress);
+  if (!program.ok()) return ForWantOfMemory(program.status(), path, *model->device_);
+  model->program_ = *std::move(program);
   return std::shared_ptr<const Model>(std::move(model));
 }
 

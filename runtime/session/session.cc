@@ -216,11 +216,16 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
 
   const bool decode = one_token_each && context_->program().FindEntry("decode") != nullptr;
   std::vector<DispatchProfile> profile;
-  FATHOM_ASSIGN_OR_RETURN(
-      const Logits logits,
+  const absl::StatusOr<Logits> run =
       context_->Run(decode ? "decode" : "prefill",
                     {tokens, positions, sequence, page_table, context_length, logit_rows},
-                    profile_ != nullptr ? &profile : nullptr));
+                    profile_ != nullptr ? &profile : nullptr);
+  if (absl::IsResourceExhausted(run.status())) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(run.status().message(),
+                     "; a smaller --chunk or a shorter context needs less (fathom plan)"));
+  }
+  FATHOM_ASSIGN_OR_RETURN(const Logits logits, run);
   if (profile_ != nullptr) profile_->insert(profile_->end(), profile.begin(), profile.end());
   int64_t row = 0;
   for (const Piece& piece : pieces) {

@@ -52,8 +52,10 @@ CompiledFile::CompiledFile(const std::string& checkpoint, const std::string& qua
                            const std::string& target)
     : path_(TemporaryPath(".fathom")) {
   std::string errors;
+  // Without ptxas: the interpreter reads PTX.
   const int code = RunCompiler(
-      {checkpoint, "--quantize=" + quantize, "--target=" + target, "-o", path_}, &errors);
+      {checkpoint, "--quantize=" + quantize, "--target=" + target, "-o", path_}, &errors,
+      "PATH=/usr/bin:/bin");
   if (code != 0)
     throw std::runtime_error(checkpoint + ": compiler exit " + std::to_string(code) + ": " + errors);
 }

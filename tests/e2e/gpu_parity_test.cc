@@ -214,7 +214,9 @@ TEST(GpuVerify, NamesTheKernelWithAChangedConstant) {
               gpu_programs);
     std::ofstream(dir / "edited.mlir") << edited;
     const std::string artifact = dir / "edited.fathom";
-    ASSERT_EQ(RunCompiler({dir / "edited.mlir", "--compile-from=codegen", "-o", artifact}, &log), 0)
+    ASSERT_EQ(RunCompiler({dir / "edited.mlir", "--compile-from=codegen", "-o", artifact}, &log,
+                          "PATH=/usr/bin:/bin"),
+              0)
         << log;
     ForEachDevice(kDevices, [&](const std::string& device) {
       const absl::Status status = Verify(artifact, device);

@@ -121,6 +121,13 @@ TEST_F(ToolsTest, ADeviceWithoutCodeNamesTheTarget) {
     EXPECT_EQ(run.code, 2);
     EXPECT_THAT(run.err, AllOf(HasSubstr("no program for the device vulkan:0"),
                                HasSubstr("--target=vulkan:")));
+    auto asks = testing::HistoryModel({.target = "vulkan:mine", .features = {"quantum"}});
+    asks.header.programs[0]->driver = "vulkan";
+    const TemporaryFile wants(asks.Build());
+    const Result lacks = Fathom("run -p a -n 1 --device=vulkan:0 -m " + wants.path());
+    EXPECT_EQ(lacks.code, 2);
+    EXPECT_THAT(lacks.err, AllOf(HasSubstr("vulkan:mine: the device vulkan:0"),
+                                 HasSubstr("lacks quantum"), HasSubstr("--target=vulkan:generic")));
   }
   const Result none = Fathom(Run("-p a -n 1 --device=vulkan:77"));
   EXPECT_NE(none.code, 0);
@@ -203,7 +210,7 @@ TEST_F(ToolsTest, UnsupportedExitsWithTwo) {
   const TemporaryFile future(testing::HistoryModel({.features = {"quantum"}}).Build());
   const Result r = Fathom("run -m " + future.path() + " -p x");
   EXPECT_EQ(r.code, 2);
-  EXPECT_THAT(r.err, HasSubstr("quantum"));
+  EXPECT_THAT(r.err, AllOf(HasSubstr("quantum"), HasSubstr("--target=cpu:native")));
 }
 
 TEST_F(ToolsTest, HelpAndVersionExitWithZero) {
