@@ -166,6 +166,19 @@ int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr conf
   return std::clamp<int64_t>(tiles / 2 * 2, 2, std::max<int64_t>(2, roundUp(layout.tiles, 2)));
 }
 
+// Matrix units want the activations packed, which every panel does for itself: longer panels. The
+// experts are workgroups enough.
+static int64_t matrixPanelTiles(llvm::StringRef family, mlir::DictionaryAttr config) {
+  std::optional<Enc> enc = encodingOf(word(config, "enc"));
+  int64_t rows = number(config, "rows", 0), cols = number(config, "cols", 0);
+  if (!enc || rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent) return 2;
+  WeightLayout layout(*enc, rows, cols);
+  int64_t bytes = layout.tileBytes * (word(config, "epilogue") == "swiglu" ? 2 : 1);
+  constexpr int64_t kBytes = 1 << 20, kWorkgroups = 16, kTogether = 4;
+  int64_t tiles = std::min(kBytes / bytes, layout.tiles / (family == "experts" ? 1 : kWorkgroups));
+  return std::max(kTogether, tiles / kTogether * kTogether);
+}
+
 int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape) {
   int64_t elements = 1;
   for (int64_t extent : shape) elements *= extent;
@@ -180,8 +193,12 @@ void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyT
                 mlir::MLIRContext* context, mlir::NamedAttrList& config) {
   if (family != "linear" && family != "experts") return;
   mlir::Builder builder(context);
-  if (profile.gpu) config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
-  int64_t tiles = linearPanelTiles(profile, config.getDictionary(context));
+  // A CPU without matrix units has one form, whose loops follow the number of tokens.
+  if (profile.gpu || (profile.amx && manyTokens))
+    config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
+  int64_t tiles = profile.amx && manyTokens
+                      ? matrixPanelTiles(family, config.getDictionary(context))
+                      : linearPanelTiles(profile, config.getDictionary(context));
   config.set("panel_tiles", builder.getI64IntegerAttr(tiles));
 }
 

@@ -295,6 +295,7 @@ Val toInt(Val v, Type elem) {
   return convert<arith::ExtSIOp>(v, elem);
 }
 Val zext(Val v, Type elem) { return convert<arith::ExtUIOp>(v, elem); }
+Val sext(Val v, Type elem) { return convert<arith::ExtSIOp>(v, elem); }
 Val toFloat(Val v) { return convert<arith::SIToFPOp>(v, v.k().f32()); }
 Val truncToI32(Val v) { return convert<arith::FPToSIOp>(v, v.k().i32()); }
 Val f16ToF32(Val bits) {

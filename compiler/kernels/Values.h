@@ -170,6 +170,7 @@ Val bitcast(Val v, mlir::Type elem);  // same bits; the number of lanes follows
 Val toIndex(Val v);                   // sign-extends
 Val toInt(Val v, mlir::Type elem);    // index or signed integer -> integer, by width
 Val zext(Val v, mlir::Type elem);
+Val sext(Val v, mlir::Type elem);
 Val toFloat(Val v);       // signed integer -> f32
 Val truncToI32(Val v);    // f32 -> i32, towards zero
 Val f16ToF32(Val bits);   // bits in i16

@@ -165,6 +165,7 @@ void TargetProfile::setFeatures(std::vector<std::string> names) {
            has("avx512vl");
   vnni = avx512 && has("avx512vnni");
   avx512Bf16 = avx512 && has("avx512bf16");
+  amx = vnni && avx512Bf16 && has("amx-tile") && has("amx-int8") && has("amx-bf16");
   neon = has("neon");
   f16c = has("f16c") || neon;
   dotprod = neon && has("dotprod");

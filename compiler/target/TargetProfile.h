@@ -61,7 +61,8 @@ struct TargetProfile {
 
   /// What the loader must find on the device before it picks this code: LLVM's feature names,
   /// sorted. x86-64-v3 is avx2 bmi bmi2 f16c fma lzcnt movbe; v4 adds avx512bw avx512cd avx512dq
-  /// avx512f avx512vl; further ones are avx512vnni and avx512bf16. AArch64 knows neon and dotprod.
+  /// avx512f avx512vl; further ones are avx512vnni, avx512bf16 and amx-bf16 amx-int8 amx-tile.
+  /// AArch64 knows neon and dotprod.
   std::vector<std::string> features;
 
   // Capabilities, derived from `features` by setFeatures().
@@ -69,6 +70,7 @@ struct TargetProfile {
   bool avx512 = false;      // F, BW, CD, DQ and VL together
   bool vnni = false;        // vpdpbusd on 512-bit registers
   bool avx512Bf16 = false;  // vdpbf16ps on 512-bit registers
+  bool amx = false;         // matrix units for int8 and bf16, beside all of the above
   bool f16c = false;        // f16 <-> f32 conversion in hardware
   bool neon = false;
   bool dotprod = false;      // AArch64 sdot

@@ -18,7 +18,7 @@ std::optional<CompileOptions> ParseCompileOptions(int argc, char** argv, int* ex
                  "dump with --compile-from");
   app.add_option("-o,--output", options.output, "The artifact to write (or IR, with --compile-to)");
   app.add_option("--target", options.targets,
-                 "cpu:native (default), cpu:x86-64-v3, cpu:x86-64-v4, cpu:x86-64-v4-vnni, cpu:aarch64, vulkan:generic, "
+                 "cpu:native (default), cpu:x86-64-v3, cpu:x86-64-v4, cpu:x86-64-v4-vnni, cpu:x86-64-v4-amx, cpu:aarch64, vulkan:generic, "
                  "cuda:sm_80 ..., null, or a profile in FILE.json; repeat it for a file with several variants")
       ->delimiter(',');
   app.add_option("--quantize", options.quantize, "Encoding of the weights (default q8)")

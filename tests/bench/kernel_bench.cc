@@ -28,6 +28,7 @@ namespace fathom::testing {
 namespace {
 
 constexpr int kMatvecRounds = 150, kMatmulRounds = 40;
+constexpr char kMany[] = "_many";  // the kernel for many tokens
 constexpr int64_t kPool = int64_t{1} << 30;  // bytes of weights that matvecs run over
 
 double now() {
@@ -180,12 +181,18 @@ class Bench {
     std::vector<KernelSpec> specs;
     for (const std::string& enc : encodings_) {
       cases.push_back(prepare(profile_, {enc, profile_.activationFor(enc).str(), 4096, 4096}));
-      specs.push_back({cases.back().name, "linear", cases.back().config});
+      const Prepared& p = cases.back();
+      specs.push_back({p.name, "linear", p.config});
+      specs.push_back({p.name + kMany, "linear",
+                       p.config + (profile_.amx ? ", form = \"many\"" : "")});
     }
     image_ = KernelImage::build(profile_, specs);
     if (!image_) return 1;
     pool_ = hugeMemory(kPool);
     out_ = reinterpret_cast<float*>(hugeMemory(512 * 4096 * 4));
+    for (uint32_t i = 0; i < image_->table().entries; ++i)
+      scratchBytes_ = std::max<uint64_t>(scratchBytes_, image_->table().entry[i].scratch_bytes);
+    for (uint8_t*& scratch : scratch_) scratch = hugeMemory(scratchBytes_ + 1);
     std::printf("%s: %zu bytes of code\n", profile_.name.c_str(), image_->bytes().size());
     for (const Prepared& p : cases) {
       fillWeights(pool_, p.shape.enc);
@@ -203,10 +210,11 @@ class Bench {
  private:
   // One dispatch: workgroups are taken from a counter, as the driver does.
   void dispatch(const Prepared& p, const uint8_t* weight, int64_t tokens, int64_t panels,
-                std::atomic<int64_t>& next) {
+                std::atomic<int64_t>& next, int thread) {
     void* bindings[] = {act_, const_cast<uint8_t*>(weight), out_};
-    fathom_cpu_args args{bindings, &tokens, nullptr};
-    fathom_cpu_kernel code = KernelImage::code(*image_->find(p.name));
+    fathom_cpu_args args{bindings, &tokens, scratch_[thread]};
+    fathom_cpu_kernel code =
+        KernelImage::code(*image_->find(tokens > 1 ? p.name + kMany : p.name));
     for (int64_t x; (x = next.fetch_add(1)) < panels;) code(&args, static_cast<uint32_t>(x), 0, 0);
   }
 
@@ -225,9 +233,9 @@ class Bench {
       at += perRound;
       std::vector<std::atomic<int64_t>> next(perRound);
       from = at % (matrices - perRound) * p.matrixBytes;
-      t = timed(threads, [&](int) {
+      t = timed(threads, [&](int id) {
             for (int64_t i = 0; i < perRound; ++i)
-              dispatch(p, pool_ + from + i * p.matrixBytes, 1, p.panels, next[i]);
+              dispatch(p, pool_ + from + i * p.matrixBytes, 1, p.panels, next[i], id);
           }).wall;
       kernel = std::max(kernel, bytes / t / 1e9);
       at += perRound;
@@ -263,8 +271,8 @@ class Bench {
     for (int round = 0; round < kMatmulRounds; ++round) {
       limit = std::max(limit, peak(p, threads) / 1e9);
       std::atomic<int64_t> next = 0;
-      double t = timed(threads, [&](int) {
-                   dispatch(p, pool_ + round % 4 * p.matrixBytes, kTokens, panels, next);
+      double t = timed(threads, [&](int id) {
+                   dispatch(p, pool_ + round % 4 * p.matrixBytes, kTokens, panels, next, id);
                  }).processor;
       kernel = std::max(kernel, 2.0 * kTokens * rows * p.shape.cols / t / 1e9);
     }
@@ -279,6 +287,8 @@ class Bench {
   std::unique_ptr<KernelImage> image_;
   uint8_t* pool_ = nullptr;
   uint8_t* act_ = nullptr;
+  uint8_t* scratch_[2] = {};  // of each thread
+  uint64_t scratchBytes_ = 0;
   float* out_ = nullptr;
 };
 

@@ -15,6 +15,7 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
 #elif defined(__aarch64__)
 #include <sys/auxv.h>
 #endif
@@ -45,6 +46,13 @@ uint64_t SavedState(const Registers& leaf1) {
   uint32_t low, high;
   __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
   return uint64_t{high} << 32 | low;
+}
+
+// Asks the system for the matrix units' registers, which a process may use only then (Linux 5.16).
+bool TilesPermitted() {
+  constexpr long kArchReqXcompPerm = 0x1023, kTileData = 18;
+  static const bool permitted = ::syscall(SYS_arch_prctl, kArchReqXcompPerm, kTileData) == 0;
+  return permitted;
 }
 
 }  // namespace
@@ -114,7 +122,8 @@ std::vector<std::string> CpuFeatures() {
   };
   std::vector<std::string> features;
   for (const Feature& feature : table) {
-    if ((feature.bits >> feature.bit & 1) != 0 && (saved & feature.state) == feature.state) {
+    if ((feature.bits >> feature.bit & 1) != 0 && (saved & feature.state) == feature.state &&
+        (feature.state != kAmxState || TilesPermitted())) {
       features.push_back(feature.name);
     }
   }

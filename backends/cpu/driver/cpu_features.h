@@ -14,7 +14,8 @@ std::string Architecture();
 // The brand string, or the architecture.
 std::string CpuName();
 // LLVM's names ("avx512f", "avx512vnni", "avx512bf16", "dotprod"), sorted. A feature whose
-// registers the operating system does not save (XCR0) is not listed.
+// registers the operating system does not save (XCR0) is not listed, nor are matrix units that it
+// does not grant; the first call asks for them.
 std::vector<std::string> CpuFeatures();
 // True when `features` has `name`, spelled by LLVM ("avx512vnni") or by Linux ("avx512_vnni").
 bool HasFeature(const std::vector<std::string>& features, const std::string& name);

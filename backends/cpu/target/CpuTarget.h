@@ -8,7 +8,7 @@
 namespace fathom {
 
 /// Adds the target of "cpu:native", "cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:x86-64-v4-vnni",
-/// "cpu:x86-64-v4-bf16", "cpu:aarch64" and "cpu:aarch64-dotprod".
+/// "cpu:x86-64-v4-bf16", "cpu:x86-64-v4-amx", "cpu:aarch64" and "cpu:aarch64-dotprod".
 void registerCpuTarget(TargetRegistry& registry);
 
 }  // namespace fathom

@@ -8,6 +8,11 @@
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
 
+#if defined(__linux__) && defined(__x86_64__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
 namespace fathom::cpu {
 namespace {
 
@@ -27,6 +32,23 @@ const Names& v4() {
   static const Names names =
       join(v3(), {"avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl"});
   return names;
+}
+
+const Names& matrixUnits() {
+  static const Names names = {"amx-bf16", "amx-int8", "amx-tile"};
+  return names;
+}
+
+// Whether the system hands out the matrix units' registers (Linux 5.16), which a program must ask
+// for: arch_prctl(ARCH_GET_XCOMP_SUPP) answers a mask of what may be asked for.
+bool systemHasTiles() {
+#if defined(__linux__) && defined(__x86_64__)
+  constexpr long kArchGetXcompSupp = 0x1021, kTileData = 18;
+  unsigned long mask = 0;
+  return ::syscall(SYS_arch_prctl, kArchGetXcompSupp, &mask) == 0 && (mask >> kTileData & 1) != 0;
+#else
+  return false;
+#endif
 }
 
 struct Fixed {
@@ -57,6 +79,9 @@ const std::vector<Fixed>& table() {
        rates("AMD EPYC 9654", 460.8, 96, 2.4, 128, 32, 32)},
       {"cpu:x86-64-v4-bf16", kX86, "x86-64-v4", join(v4(), {"avx512vnni", "avx512bf16"}),
        rates("AMD EPYC 9654", 460.8, 96, 2.4, 128, 64, 32)},
+      {"cpu:x86-64-v4-amx", kX86, "x86-64-v4",
+       join(join(v4(), {"avx512vnni", "avx512bf16"}), matrixUnits()),
+       rates("Intel Xeon Platinum 8480+", 307.2, 56, 2.0, 2048, 1024, 64)},
       {"cpu:aarch64", kArm, "generic", {"neon"},
        rates("Ampere Altra Q80-30", 204.8, 80, 3.0, 16, 16, 16)},
       {"cpu:aarch64-dotprod", kArm, "generic", {"neon", "dotprod"},
@@ -111,6 +136,9 @@ llvm::Expected<TargetProfile> hostProfile() {
     if (wide)
       for (const char* extra : {"avx512vnni", "avx512bf16"})
         if (has(extra)) features.push_back(extra);
+    // LLVM looks at what the processor and the system's context switches do, not at permission.
+    if (wide && llvm::all_of(matrixUnits(), has) && systemHasTiles())
+      features = join(std::move(features), matrixUnits());
     profile.setFeatures(std::move(features));
   } else if (triple.isAArch64() && triple.isLittleEndian()) {
     profile = *fixedProfile(has("dotprod") ? "cpu:aarch64-dotprod" : "cpu:aarch64");

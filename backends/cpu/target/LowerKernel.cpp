@@ -118,6 +118,7 @@ LogicalResult lowerKernel(ModuleOp module) {
   pm.addPass(createSCFToControlFlowPass());
   ConvertVectorToLLVMPassOptions vectors;
   vectors.reassociateFPReductions = false;  // the order of a sum is the emitter's
+  vectors.amx = true;
   pm.addPass(createConvertVectorToLLVMPass(vectors));
   pm.addPass(createConvertMathToLLVMPass());
   pm.addPass(memref::createExpandStridedMetadataPass());

@@ -2,6 +2,7 @@
 // Memory, control flow and signature of the kernel builder; arithmetic is in KernelMath.cpp.
 #include "compiler/kernels/simd/KernelBuilder.h"
 
+#include "mlir/Dialect/AMX/AMXDialect.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -18,14 +19,16 @@ namespace fathom::kernels {
 
 static ModuleOp withDialects(ModuleOp module) {
   module.getContext()
-      ->loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
-                    memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
+      ->loadDialect<amx::AMXDialect, arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect,
+                    math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                    vector::VectorDialect>();
   return module;
 }
 
 void KernelBuilder::registerDialects(DialectRegistry& registry) {
-  registry.insert<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
-                  memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
+  registry.insert<amx::AMXDialect, arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect,
+                  math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
+                  vector::VectorDialect>();
 }
 
 KernelBuilder::KernelBuilder(ModuleOp module, StringRef symbol, StringRef kernel,

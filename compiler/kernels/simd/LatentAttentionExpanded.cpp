@@ -12,6 +12,14 @@ namespace {
 
 constexpr int64_t kLanes = 16;
 constexpr int64_t kRows = 4;
+// Columns of keys or values that matrix units expand at a time, of 16 tokens.
+constexpr int64_t kColumns = 64;
+
+// The words of a head's matrix, for vectors, and their halves for matrix units.
+struct Weights {
+  Operand words;
+  Buf halves;
+};
 // Queries of a block. Expanding a page costs as much as 2 rank (nope + v) / (nope + dim + v) rows
 // of queries per token of the page (about 400 for DeepSeek's shapes), so blocks should not be
 // small.
@@ -24,11 +32,14 @@ class Expanded {
 
  private:
   void readConfig();
-  Operand weights(Buf weight, int64_t rows, Val head);
+  Weights weights(Buf weight, int64_t rows, Val head);
   void decodeSuperblock(const WeightLayout& layout, Buf weight, Val from, Buf to, Val toAt);
   void transposePage(Val page, Val rows);
   void expandKeys(QueryBlock& block);
   void expandValues(QueryBlock& block, Val page, Val rows);
+  void expandByMatrixUnits(QueryBlock& block, Val page, Val rows);
+  void expandTile(const Weights& weights, int64_t width, Buf page, Val t,
+                  llvm::function_ref<void(Val column, int64_t count)> use);
   Val rowWordsAt(Buf words, Val at, Val count) {
     Val v = k_.load(words, at, kLanes, count);
     return form_.pairs ? v : cache_.decode(v);
@@ -45,10 +56,11 @@ class Expanded {
   Cache cache_;
   Words form_;
   Buf rows_;
-  Operand uk_, uv_;  // tile16 words: (row n, word w) at n/16 tile + 16 w + n%16
+  Weights uk_, uv_;  // tile16 words: (row n, word w) at n/16 tile + 16 w + n%16
   int64_t tileWords_ = 0;
   Buf latent_;  // words of a page's latents, transposed: [rank words][page tokens]
   Buf wide_;    // bf16 latents widened: [page tokens][rank]
+  Buf tile_;    // sums of matrix units: float32 [16 tokens][kColumns]
 };
 
 void Expanded::readConfig() {
@@ -95,12 +107,16 @@ void Expanded::decodeSuperblock(const WeightLayout& layout, Buf weight, Val from
 
 // The (rows, rank) matrix of `head` as tile16 words: where it lies when it has that form already,
 // else decoded into scratch.
-Operand Expanded::weights(Buf weight, int64_t rows, Val head) {
+Weights Expanded::weights(Buf weight, int64_t rows, Val head) {
   WeightLayout layout(enc_, rows, rank_);
   Val base = head * layout.matrixBytes;
-  if (enc_ == (form_.pairs ? Enc::bf16 : Enc::f32))
-    return {k_.view(weight, base, form_.type(k_)), k_.idx(0), 1, kLanes};
-  Buf to = k_.scratch(form_.type(k_), 4 * layout.tiles * tileWords_);
+  auto seen = [&](Buf bytes, Val from) -> Weights {
+    return {{k_.view(bytes, from, form_.type(k_)), k_.idx(0), 1, kLanes},
+            k_.view(bytes, from, k_.b().getBF16Type())};
+  };
+  if (enc_ == (form_.pairs ? Enc::bf16 : Enc::f32)) return seen(weight, base);
+  Weights decoded = seen(k_.scratch(k_.i8(), 4 * layout.tiles * tileWords_), k_.idx(0));
+  Buf to = decoded.words.buf;
   k_.forLoop(k_.idx(0), k_.idx(layout.tiles), 1, [&](Val tile) {
     k_.forLoop(k_.idx(0), k_.idx(layout.steps), enc_ == Enc::f32 ? 2 : 1, [&](Val step) {
       Val from = base + tile * layout.tileBytes + step * layout.stepBytes, at = tile * tileWords_;
@@ -117,7 +133,7 @@ Operand Expanded::weights(Buf weight, int64_t rows, Val head) {
       }
     });
   });
-  return {to, k_.idx(0), 1, kLanes};
+  return decoded;
 }
 
 // latent_ and, where the products need float32 rows of a bf16 cache, wide_.
@@ -140,7 +156,7 @@ void Expanded::expandKeys(QueryBlock& block) {
   int64_t vecs = std::max<int64_t>(k_.registers() / 2 / kRows, 1), pageTokens = cache_.pageTokens;
   int64_t lines = pageTokens / kLanes;
   auto tile = [&](Val n, Val line, int64_t count) {
-    Operand a = uk_, b{latent_, line * kLanes, kLanes, pageTokens};
+    Operand a = uk_.words, b{latent_, line * kLanes, kLanes, pageTokens};
     a.at = n / kTileRows * tileWords_ + n % kTileRows;
     Vals c = product(k_, form_, a, b, kRows, count, rankWords(), Vals(kRows * count, k_.zero()));
     for (int64_t r = 0; r < kRows; r += form_.per())
@@ -163,7 +179,7 @@ void Expanded::expandValues(QueryBlock& block, Val page, Val rows) {
   Operand a{wide_, k_.idx(0), rank_, 1};
   if (!wide_.mem) a = {k_.view(rows_, page, form_.type(k_)), k_.idx(0), rowWords(), 1};
   auto tile = [&](Val t, Val line, int64_t count) {
-    Operand from = a, b = uv_;
+    Operand from = a, b = uv_.words;
     from.at = t * a.outer;
     b.at = line * tileWords_;
     b.outer = tileWords_;
@@ -182,6 +198,54 @@ void Expanded::expandValues(QueryBlock& block, Val page, Val rows) {
   });
 }
 
+// Tokens t .. t + 15 of the page times the `width` rows of a matrix, kColumns of them at a time:
+// `use(column, count)` finds columns column .. column + count in tile_.
+void Expanded::expandTile(const Weights& weights, int64_t width, Buf page, Val t,
+                          function_ref<void(Val, int64_t)> use) {
+  auto columns = [&](Val column, int64_t count) {
+    SmallVector<MatrixOperand, 4> right;
+    for (int64_t j = 0; j < count / kTileRows; ++j)
+      right.push_back({weights.halves, (column / kTileRows + j) * tileWords_, kTileRows});
+    matrixProduct(k_, page, t * (rank_ + dim_), k_.idx(rank_ + dim_), right, rank_ / 2, tile_,
+                  k_.idx(0), k_.idx(kColumns));
+    use(column, count);
+  };
+  int64_t whole = width / kColumns * kColumns;
+  k_.forLoop(k_.idx(0), k_.idx(whole), kColumns, [&](Val column) { columns(column, kColumns); });
+  if (whole < width) columns(k_.idx(whole), width - whole);
+}
+
+// The same keys and values, from the rows as they lie in the cache.
+void Expanded::expandByMatrixUnits(QueryBlock& block, Val page, Val rows) {
+  int64_t pageTokens = cache_.pageTokens;
+  Buf latents = k_.view(rows_, page, k_.b().getBF16Type());
+  k_.forLoop(k_.idx(0), rows, kMatrixRows, [&](Val t) {
+    expandTile(uk_, nope_, latents, t, [&](Val column, int64_t count) {
+      transposeRows(
+          k_, count / 2,
+          [&](int64_t r, Val w, Val) {
+            Val from = w * 2 + r * kColumns;
+            return bitcast(concat(f32ToBf16(k_.load(tile_, from, kLanes)),
+                                  f32ToBf16(k_.load(tile_, from + kLanes, kLanes))),
+                           k_.i32());
+          },
+          block.keys, t + column / 2 * pageTokens, pageTokens);
+    });
+    expandTile(uv_, v_, latents, t, [&](Val column, int64_t count) {
+      k_.forLoop(k_.idx(0), k_.idx(kMatrixRows), 2, [&](Val r) {
+        for (int64_t c = 0; c < count; c += kLanes) {
+          Val pair[2];
+          for (int64_t i = 0; i < 2; ++i) {
+            Val v = k_.load(tile_, (r + i) * kColumns + c, kLanes);
+            pair[i] = select(t + r + i < rows, v, k_.zero());
+          }
+          block.storeValue(t + r, column + c, pair[0], pair[1]);
+        }
+      });
+    });
+  });
+}
+
 LogicalResult Expanded::emit() {
   readConfig();
   if (k_.cfg().failed()) return failure();
@@ -197,9 +261,13 @@ LogicalResult Expanded::emit() {
   // A decoded tile has room for whole superblocks; one that is used in place has none to spare.
   bool inPlace = enc_ == (form_.pairs ? Enc::bf16 : Enc::f32);
   tileWords_ = (inPlace ? rank_ : roundUp(rank_, kSuperblock)) / form_.per() * kLanes;
-  latent_ = k_.scratch(form_.type(k_), 4 * rankWords() * pageTokens);
   if (cache_.bf16 && !form_.pairs) wide_ = k_.scratch(k_.f32(), 4 * pageTokens * rank_);
   QueryBlock block(k_, form_, kBlockRows, nope_ + dim_, v_, pageTokens, scale_, 0);
+  bool matrix = block.byMatrixUnits() && rank_ % 32 == 0 && rank_ <= 1024 && nope_ % 32 == 0;
+  if (matrix)
+    tile_ = k_.scratch(k_.f32(), 4 * kMatrixRows * kColumns);
+  else
+    latent_ = k_.scratch(form_.type(k_), 4 * rankWords() * pageTokens);
 
   Val head = k_.x(), b = k_.y(), base = b * pages, outLd = k_.idx(heads_ * v_);
   auto range = tokensOf(k_, sequence, tokens, b);
@@ -223,8 +291,13 @@ LogicalResult Expanded::emit() {
       k_.forLoop(k_.idx(0), (most + (pageTokens - 1)) / pageTokens, 1, [&](Val p) {
         Val row0 = p * pageTokens, inPage = min(most - row0, k_.idx(pageTokens));
         Val page = cache_.pageAt(k_, pageTable, base, p);
-        transposePage(page, inPage);
-        expandKeys(block);
+        if (matrix) {
+          expandByMatrixUnits(block, page, inPage);
+        } else {
+          transposePage(page, inPage);
+          expandKeys(block);
+          expandValues(block, page, inPage);
+        }
         Buf words = k_.view(rows_, page, form_.pairs ? k_.i32() : cache_.elem(k_));
         k_.forLoop(k_.idx(0), inPage, kLanes, [&](Val t) {
           transposeRows(
@@ -234,7 +307,6 @@ LogicalResult Expanded::emit() {
               },
               block.keys, t + nope_ / form_.per() * pageTokens, pageTokens);
         });
-        expandValues(block, page, inPage);
         block.attend(row0, padded);
       });
       k_.forLoop(k_.idx(0), rows, 1, [&](Val r) {

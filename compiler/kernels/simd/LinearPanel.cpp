@@ -2,6 +2,8 @@
 // The loops around the register tiles of a projection, and its epilogues.
 #include "compiler/kernels/simd/LinearPanel.h"
 
+#include "compiler/kernels/simd/LinearMatrix.h"
+
 namespace fathom::kernels {
 
 LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef> epilogues,
@@ -16,6 +18,10 @@ LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef
   c.panelTiles = cfg.in("panel_tiles", 1, kMaxExtent);
   llvm::StringRef epilogue = epilogues[cfg.oneOf("epilogue", epilogues)];
   c.swiglu = epilogue == "swiglu";
+  llvm::StringRef form = cfg.s("form", "few");
+  c.many = form == "many";
+  cfg.require(c.many || form == "few",
+              "config entry 'form' must be 'few' or 'many', found '" + form + "'");
   c.records = RowOutput::read(cfg, "out_act", "out_stride", matrices * c.rows, kMaxStride);
   c.outLd = c.records ? 0 : cfg.in("out_ld", roundUp(c.rows, kTileRows), kMaxStride);
   if (cfg.failed()) return c;
@@ -53,23 +59,65 @@ void LinearPanel::start(KernelBuilder& k, Val panel, int64_t chunk) {
   if (config.records) staged_ = k.scratch(k.f32(), 4 * chunk * panelColumns());
 }
 
+void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
+                       llvm::function_ref<Row(Val)> at) {
+  constexpr int64_t kChunkBytes = 256 << 10, kStagedBytes = 64 << 10;
+  int64_t many = LinearTile(k, config.enc, config.act, config.cols).manyRows();
+  if (!config.many || !LinearMatrix::serves(k.profile(), config.enc, config.act, config.cols)) {
+    // Every chunk but the last is a multiple of `many`.
+    int64_t chunk = std::max<int64_t>(1, kChunkBytes / config.actStride / many) * many;
+    if (config.records)
+      chunk = std::clamp(kStagedBytes / (4 * panelColumns()) / many * many, many, chunk);
+    start(k, panel, chunk);
+    emitVectors(k, begin, end, chunk, at);
+    return;
+  }
+  int64_t chunk = LinearMatrix::chunkRows(config.cols);
+  start(k, panel, chunk);
+  emitMatrices(k, begin, end, chunk, at);
+}
+
+// Chunks of rows that are packed once; then tiles, whose weights are unpacked once for a chunk.
+void LinearPanel::emitMatrices(KernelBuilder& k, Val begin, Val end, int64_t chunk,
+                               Places at) const {
+  // With swiglu half of the tiles that are multiplied at a time are the second weight's.
+  int64_t group = LinearMatrix::kTiles / (config.swiglu ? 2 : 1);
+  int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
+  LinearMatrix matrices(k, config.enc, config.cols);
+  k.forLoop(begin, end, chunk, [&](Val from) {
+    Val to = min(from + chunk, end);
+    matrices.pack(act, to - from, [&](Val p) { return at(from + p).act; });
+    k.forLoop(first_, last_, group, [&](Val t) {
+      // Where the panel ends within a group, its last tile is computed again, to the same values.
+      Vals tiles;
+      for (int64_t j = 0; j < group; ++j) tiles.push_back(j ? min(t + j, last_ - 1) : t);
+      llvm::SmallVector<LinearTile::Weight, LinearMatrix::kTiles> weights;
+      for (Val tile : tiles) weights.push_back({weight, matrix + tile * tileBytes});
+      if (config.swiglu)
+        for (Val tile : tiles) weights.push_back({weight2, matrix + tile * tileBytes});
+      matrices.multiply(weights);
+      k.forLoop(from, to, 1, [&](Val p) {
+        Vals all = matrices.sums(p - from);
+        Vals sums(all.begin(), all.begin() + group), ups(all.begin() + group, all.end());
+        finishBlock(k, {at(p)}, p - from, tiles, sums, ups);
+      });
+    });
+    if (config.records || heads.form)
+      k.forLoop(from, to, 1, [&](Val p) { writeRecords(k, at(p), p - from); });
+  });
+}
+
 // The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the
 // panel's weights; groups of tiles, so that weights come from memory once and from the cache for
 // the tokens behind the first; then tokens, many rows at a time. The rest of the tokens goes 4, 2,
 // 1 at a time and tile by tile, which with a single token is one sequential stream through the
 // panel.
-void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
-                       llvm::function_ref<Row(Val)> at) {
+void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk,
+                              Places at) const {
   LinearTile tile(k, config.enc, config.act, config.cols);
   int64_t many = tile.manyRows();
   // With swiglu the second tile of a register tile is the same rows of the second weight.
   int64_t group = config.swiglu ? 1 : tile.manyTiles();
-  // Every chunk but the last is a multiple of `many`.
-  constexpr int64_t kChunkBytes = 256 << 10, kStagedBytes = 64 << 10;
-  int64_t chunk = std::max<int64_t>(1, kChunkBytes / config.actStride / many) * many;
-  if (config.records)
-    chunk = std::clamp(kStagedBytes / (4 * panelColumns()) / many * many, many, chunk);
-  start(k, panel, chunk);
 
   k.forLoop(begin, end, chunk, [&](Val from) {
     Val to = min(from + chunk, end);
@@ -146,7 +194,6 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
     first.push_back({weight, matrix + t * tileBytes});
     if (config.swiglu) second.push_back({weight2, matrix + t * tileBytes});
   }
-  size_t n = tiles.size();
   Vals sums, ups;
   if (config.swiglu && static_cast<int64_t>(rows.size()) == tile.manyRows() &&
       tile.manyTiles() == 2) {
@@ -159,6 +206,14 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
     sums = tile.sums(act, acts, first);
     if (config.swiglu) ups = tile.sums(act, acts, second);
   }
+  finishBlock(k, rows, staged, tiles, std::move(sums), ups);
+}
+
+// What becomes of the sums: sums[m * tiles.size() + j] of row m and tile j.
+void LinearPanel::finishBlock(KernelBuilder& k, llvm::ArrayRef<Row> rows, Val staged,
+                              llvm::ArrayRef<Val> tiles, Vals sums,
+                              llvm::ArrayRef<Val> ups) const {
+  size_t n = tiles.size();
   if (config.swiglu)
     for (auto [gate, up] : llvm::zip_equal(sums, ups)) gate = silu(gate) * up;
   for (size_t j = 0; j < n; ++j) {

@@ -15,6 +15,7 @@ struct LinearConfig {
   Enc enc;
   Act act;
   bool swiglu;
+  bool many;          // form: by matrix units, where there are any for the encoding
   RowOutput records;  // what `out` is instead of float32 rows: a record of `matrices` x rows
 
   /// Reads and checks them; `epilogues` are the allowed values of `epilogue`.
@@ -56,9 +57,15 @@ struct LinearPanel {
   void emitRow(KernelBuilder& k, Val panel, const Row& row);
 
  private:
+  using Places = llvm::function_ref<Row(Val p)>;
+
   void start(KernelBuilder& k, Val panel, int64_t chunk);
+  void emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk, Places at) const;
+  void emitMatrices(KernelBuilder& k, Val begin, Val end, int64_t chunk, Places at) const;
   void emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows, Val staged,
                  llvm::ArrayRef<Val> tiles) const;
+  void finishBlock(KernelBuilder& k, llvm::ArrayRef<Row> rows, Val staged,
+                   llvm::ArrayRef<Val> tiles, Vals sums, llvm::ArrayRef<Val> ups) const;
   void writeRecords(KernelBuilder& k, const Row& row, Val staged) const;
 
   int64_t panelColumns() const { return config.panelTiles * kTileRows; }

@@ -15,7 +15,7 @@ namespace fathom::kernels {
 /// number of tokens: one accumulator per output, K ascending, and for q4 and q8 an exact int32 sum
 /// per group of 32 columns, scaled into the accumulator by one fma. So a token's result does not
 /// depend on which other tokens share its batch: prefill in chunks, prefill at once and decode
-/// agree bit for bit.
+/// agree bit for bit, unless matrix units do the prefill (LinearMatrix.h).
 class LinearTile {
  public:
   /// A tile of weights: a byte buffer and where in it the tile begins.

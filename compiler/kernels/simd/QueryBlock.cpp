@@ -12,29 +12,56 @@ constexpr double kNever = -std::numeric_limits<double>::infinity();
 constexpr int64_t kLanes = 16;
 // Query rows of a register tile.
 constexpr int64_t kRows = 4;
+// Tiles of 16 columns that matrix units make at a time, with one of the left operand.
+constexpr int64_t kTiles = 4;
+
+// `body(column, right)` for all columns, some tiles of them at a time: right operands that are
+// lines of `columns` words.
+static void forColumns(KernelBuilder& k, int64_t columns, Buf halves,
+                       function_ref<void(Val, ArrayRef<MatrixOperand>)> body) {
+  auto some = [&](Val column, int64_t tiles) {
+    SmallVector<MatrixOperand, kTiles> right;
+    for (int64_t j = 0; j < tiles; ++j) right.push_back({halves, column + kLanes * j, columns});
+    body(column, right);
+  };
+  constexpr int64_t kStep = kTiles * kLanes;
+  int64_t whole = columns / kStep * kStep;
+  k.forLoop(k.idx(0), k.idx(whole), kStep, [&](Val column) { some(column, kTiles); });
+  if (whole < columns) some(k.idx(whole), (columns - whole) / kLanes);
+}
 
 QueryBlock::QueryBlock(KernelBuilder& k, Words form, int64_t capacity, int64_t keyElements,
                        int64_t valueWidth, int64_t pageTokens, double scale, int64_t window)
     : k_(k),
       form_(form),
-      capacity_((capacity + kRows - 1) / kRows * kRows),
+      capacity_(capacity),
       keyElements_(keyElements),
       valueWidth_(valueWidth),
       pageTokens_(pageTokens),
       window_(window),
       scale_(scale),
+      matrix_(form.pairs && k.profile().amx && keyElements % 32 == 0 && keyElements <= 512 &&
+              pageTokens % 32 == 0),
+      rows_(matrix_ ? kMatrixRows : kRows),
       vecs_(std::max<int64_t>(k.registers() / 2 / kRows, 1)) {
-  Type word = form.type(k);
-  keys = k.scratch(word, 4 * keyWords() * pageTokens);
-  values = k.scratch(word, 4 * pageTokens / form.per() * valueWidth);
-  query_ = k.scratch(word, 4 * capacity_ * keyWords());
-  score_ = k.scratch(k.f32(), 4 * kRows * pageTokens);
-  weight_ = k.scratch(word, 4 * kRows * pageTokens / form.per());
+  capacity_ = (capacity + rows_ - 1) / rows_ * rows_;
+  keys = words(keyWords() * pageTokens, &keyHalves_);
+  values = words(pageTokens / form.per() * valueWidth, &valueHalves_);
+  query_ = words(capacity_ * keyWords(), &queryHalves_);
+  score_ = k.scratch(k.f32(), 4 * rows_ * pageTokens);
+  weight_ = words(rows_ * pageTokens / form.per(), &weightHalves_);
+  if (matrix_) product_ = k.scratch(k.f32(), 4 * rows_ * valueWidth);
   sum_ = k.scratch(k.f32(), 4 * capacity_ * valueWidth);
   m_ = k.scratch(k.f32(), 4 * capacity_);
   l_ = k.scratch(k.f32(), 4 * capacity_);
   seen_ = k.scratch(k.i32(), 4 * capacity_);
-  alpha_ = k.scratch(k.f32(), 4 * kRows);
+  alpha_ = k.scratch(k.f32(), 4 * rows_);
+}
+
+Buf QueryBlock::words(int64_t count, Buf* halves) {
+  Buf bytes = k_.scratch(k_.i8(), 4 * count);
+  *halves = k_.view(bytes, k_.idx(0), k_.b().getBF16Type());
+  return k_.view(bytes, k_.idx(0), form_.type(k_));
 }
 
 // Values that a page does not reach stay what an earlier page left there: finite, and weighted by
@@ -61,7 +88,7 @@ void QueryBlock::setRow(Val r, Val seen, Buf x, Val from) {
 }
 
 Val QueryBlock::pad(Val from) {
-  Val end = (from + (kRows - 1)) / kRows * kRows;
+  Val end = (from + (rows_ - 1)) / rows_ * rows_;
   k_.forLoop(from, end, 1, [&](Val r) {
     k_.store(k_.constant(k_.i32(), 0), seen_, r);
     k_.store(k_.constant(k_.f32(), kNever), m_, r);
@@ -84,36 +111,55 @@ void QueryBlock::scoreTile(Val r0) {
   if (whole < lines) tile(k_.idx(whole), lines - whole);
 }
 
-void QueryBlock::softmaxTile(Val r0, Val row0) {
-  Val lane = k_.iota(), before = toInt(row0, k_.i32());
-  for (int64_t i = 0; i < kRows; ++i) {
-    Val limit = k_.load(seen_, r0 + i) - before;
-    Vals s;
-    for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
-      Val token = lane + kLanes * j;
-      Val seen = token < limit;
-      if (window_) seen = seen & (token >= limit - window_);
-      Val v = k_.load(score_, k_.idx(i * pageTokens_ + kLanes * j), kLanes);
-      s.push_back(select(seen, v, number(v, kNever)));
-    }
-    Val top;
-    for (Val v : s) top = top ? max(top, v) : v;
-    Val old = k_.load(m_, r0 + i);
-    Val m = max(reduceMax(top), old);
-    Val alpha = exp(old - m), sum = k_.zero();
-    int64_t to = i * pageTokens_ / form_.per();
-    for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
-      Val p = exp(s[j] - m);
-      sum = sum + p;
-      if (form_.pairs)
-        k_.store(bitcast(f32ToBf16(p), k_.i32()), weight_, k_.idx(to + kLanes / 2 * j));
-      else
-        k_.store(p, weight_, k_.idx(to + kLanes * j));
-    }
-    k_.store(m, m_, r0 + i);
-    k_.store(alpha, alpha_, k_.idx(i));
-    k_.store(fma(k_.load(l_, r0 + i), alpha, reduceAdd(sum)), l_, r0 + i);
+void QueryBlock::scoreMatrix(Val r0) {
+  forColumns(k_, pageTokens_, keyHalves_, [&](Val column, ArrayRef<MatrixOperand> right) {
+    matrixProduct(k_, queryHalves_, r0 * keyElements_, k_.idx(keyElements_), right, keyWords(),
+                  score_, column, k_.idx(pageTokens_));
+  });
+}
+
+// Row r, the i-th of its tile.
+void QueryBlock::softmaxRow(Val r, Val i, Val row0) {
+  Val lane = k_.iota(), limit = k_.load(seen_, r) - toInt(row0, k_.i32());
+  Vals s;
+  for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
+    Val token = lane + kLanes * j;
+    Val seen = token < limit;
+    if (window_) seen = seen & (token >= limit - window_);
+    Val v = k_.load(score_, i * pageTokens_ + kLanes * j, kLanes);
+    s.push_back(select(seen, v, number(v, kNever)));
   }
+  Val top;
+  for (Val v : s) top = top ? max(top, v) : v;
+  Val old = k_.load(m_, r);
+  Val m = max(reduceMax(top), old);
+  Val alpha = exp(old - m), sum = k_.zero();
+  Val to = i * (pageTokens_ / form_.per());
+  for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
+    Val p = exp(s[j] - m);
+    sum = sum + p;
+    if (form_.pairs)
+      k_.store(bitcast(f32ToBf16(p), k_.i32()), weight_, to + kLanes / 2 * j);
+    else
+      k_.store(p, weight_, to + kLanes * j);
+  }
+  k_.store(m, m_, r);
+  k_.store(alpha, alpha_, i);
+  k_.store(fma(k_.load(l_, r), alpha, reduceAdd(sum)), l_, r);
+}
+
+void QueryBlock::valueMatrix(Val r0) {
+  forColumns(k_, valueWidth_, valueHalves_, [&](Val column, ArrayRef<MatrixOperand> right) {
+    matrixProduct(k_, weightHalves_, k_.idx(0), k_.idx(pageTokens_), right, pageTokens_ / 2,
+                  product_, column, k_.idx(valueWidth_));
+  });
+  k_.forLoop(k_.idx(0), k_.idx(rows_), 1, [&](Val i) {
+    Val alpha = splat(k_.load(alpha_, i)), at = (r0 + i) * valueWidth_, from = i * valueWidth_;
+    k_.forLoop(k_.idx(0), k_.idx(valueWidth_), kLanes, [&](Val c) {
+      Val page = k_.load(product_, from + c, kLanes);
+      k_.store(fma(k_.load(sum_, at + c, kLanes), alpha, page), sum_, at + c);
+    });
+  });
 }
 
 void QueryBlock::valueTile(Val r0) {
@@ -136,13 +182,14 @@ void QueryBlock::valueTile(Val r0) {
 }
 
 void QueryBlock::attend(Val row0, Val rows) {
-  k_.forLoop(k_.idx(0), rows, kRows, [&](Val r0) {
-    Val most = k_.load(seen_, r0);
-    for (int64_t i = 1; i < kRows; ++i) most = max(most, k_.load(seen_, r0 + i));
+  k_.forLoop(k_.idx(0), rows, rows_, [&](Val r0) {
+    Val most = reduceMax(k_.load(seen_, r0, rows_));
     k_.ifThen(toIndex(most) > row0, [&] {
-      scoreTile(r0);
-      softmaxTile(r0, row0);
-      valueTile(r0);
+      matrix_ ? scoreMatrix(r0) : scoreTile(r0);
+      k_.forLoop(k_.idx(0), k_.idx(rows_), kRows, [&](Val first) {
+        for (int64_t i = 0; i < kRows; ++i) softmaxRow(r0 + first + i, first + i, row0);
+      });
+      matrix_ ? valueMatrix(r0) : valueTile(r0);
     });
   });
 }

@@ -4,6 +4,7 @@
 #define FATHOM_COMPILER_KERNELS_SIMD_QUERYBLOCK_H_
 
 #include "compiler/kernels/simd/AttentionTile.h"
+#include "compiler/kernels/simd/MatrixTile.h"
 
 namespace fathom::kernels {
 
@@ -27,6 +28,8 @@ class QueryBlock {
   /// Words of a page's values along the tokens: [page tokens / per][valueWidth]. Tokens that no row
   /// sees must be finite.
   Buf values;
+  /// Whether matrix units make the products: of bf16, and short enough to be unrolled.
+  bool byMatrixUnits() const { return matrix_; }
   int64_t keyWords() const { return keyElements_ / form_.per(); }
   int64_t capacity() const { return capacity_; }
 
@@ -43,16 +46,23 @@ class QueryBlock {
   void storeValue(Val t, Val column, Val first, Val second);
 
  private:
+  Buf words(int64_t count, Buf* halves);
   void scoreTile(Val r0);
-  void softmaxTile(Val r0, Val row0);
+  void scoreMatrix(Val r0);
+  void softmaxRow(Val r, Val i, Val row0);
   void valueTile(Val r0);
+  void valueMatrix(Val r0);
 
   KernelBuilder& k_;
   Words form_;
   int64_t capacity_, keyElements_, valueWidth_, pageTokens_, window_;
   double scale_;
-  int64_t vecs_;  // vectors of a tile of kRows rows
+  bool matrix_;
+  int64_t rows_;  // of a tile of queries
+  int64_t vecs_;  // vectors of a register tile
   Buf query_, score_, weight_, sum_, m_, l_, seen_, alpha_;
+  Buf queryHalves_, keyHalves_, weightHalves_, valueHalves_;  // the bf16 of the words
+  Buf product_;  // float32 [rows][valueWidth] of a page's values
 };
 
 /// The tokens [first, end) of the batch among which those of sequence `b` lie; empty without any.

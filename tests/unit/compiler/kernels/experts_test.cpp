@@ -47,8 +47,8 @@ TEST_P(Experts, MatchesPlainLoops) {
   std::vector<TestWeight> gates, ups;
   std::vector<uint8_t> gateBytes, upBytes;
   for (int64_t e = 0; e < kExperts; ++e) {
-    gates.push_back(encodeWeight(c.enc, randomFloats(kRows * kCols, 20 + e), kRows, kCols));
-    ups.push_back(encodeWeight(c.enc, randomFloats(kRows * kCols, 40 + e), kRows, kCols));
+    gates.push_back(weightFor(c, randomFloats(kRows * kCols, 20 + e), kRows, kCols));
+    ups.push_back(weightFor(c, randomFloats(kRows * kCols, 40 + e), kRows, kCols));
     gateBytes.insert(gateBytes.end(), gates[e].bytes.begin(), gates[e].bytes.end());
     upBytes.insert(upBytes.end(), ups[e].bytes.begin(), ups[e].bytes.end());
   }
@@ -69,7 +69,7 @@ TEST_P(Experts, MatchesPlainLoops) {
     uint32_t y = std::min(kExperts, pairs);
 
     // Gathering: row p holds the pair order[p].
-    TestAct act = encodeAct(c.act, randomFloats(tokens * kCols, 3), tokens, kCols);
+    TestAct act = actFor(c, randomFloats(tokens * kCols, 3), tokens, kCols);
     Guarded<uint8_t> acts(act.bytes);
     Guarded<float> out(pairs * ld(kRows));
     image->run("up", panels, y, 1, {acts, gate, up, plan, out}, {tokens});
@@ -84,7 +84,7 @@ TEST_P(Experts, MatchesPlainLoops) {
 
     // Scattering: row p of the activations belongs to the pair order[p], whose number is the row of
     // out.
-    TestAct sorted = encodeAct(c.act, randomFloats(pairs * kCols, 4), pairs, kCols);
+    TestAct sorted = actFor(c, randomFloats(pairs * kCols, 4), pairs, kCols);
     Guarded<uint8_t> sortedActs(sorted.bytes);
     Guarded<float> back(pairs * ld(kRows));
     image->run("down", panels, y, 1, {sortedActs, up, plan, back}, {tokens});

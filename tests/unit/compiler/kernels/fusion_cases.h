@@ -13,7 +13,7 @@
 namespace fathom::testing {
 
 /// The profiles that run here and can do `fusion`. On Vulkan also those with other shapes of
-/// workgroups, which any device can run. With `many` each GPU's form for many tokens as well.
+/// workgroups, which any device can run. With `many` also the form for many tokens, where it is another one.
 inline std::vector<std::string> profilesThatFuse(kernels::Fusion fusion, bool many = false) {
   std::vector<std::string> names;
   auto add = [&](const std::string& name) {
@@ -23,7 +23,7 @@ inline std::vector<std::string> profilesThatFuse(kernels::Fusion fusion, bool ma
     add(name);
     if (name == "vulkan:generic")
       for (const char* other : {"vulkan:32bit", "vulkan:lavapipe", "vulkan:nvidia"}) add(other);
-    if (many && isGpu(name)) add(name + "+many");
+    if (many && (isGpu(name) || profileNamed(name).amx)) add(name + "+many");
   }
   return names;
 }

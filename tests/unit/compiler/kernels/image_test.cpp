@@ -57,6 +57,7 @@ TEST(Image, LinksFreestandingForEveryProfile) {
   } cases[] = {{"cpu:x86-64-v4", llvm::ELF::EM_X86_64},
                {"cpu:x86-64-v4-vnni", llvm::ELF::EM_X86_64},
                {"cpu:x86-64-v4-bf16", llvm::ELF::EM_X86_64},
+               {"cpu:x86-64-v4-amx", llvm::ELF::EM_X86_64},
                {"cpu:aarch64", llvm::ELF::EM_AARCH64},
                {"cpu:aarch64-dotprod", llvm::ELF::EM_AARCH64}};
   for (const auto& c : cases) {

@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "backends/cpu/driver/cpu_features.h"
 #include "compiler/kernels/Kernels.h"
 #include "compiler/target/Target.h"
 #include "llvm/ADT/STLExtras.h"
@@ -90,12 +91,14 @@ TargetProfile profileNamed(const std::string& name) {
 std::vector<std::string> runnableProfiles() {
   // For work on one target: its name alone.
   if (const char* only = std::getenv("FATHOM_TEST_PROFILE")) return {only};
-  auto host = llvm::sys::getHostCPUFeatures();
+  const std::vector<std::string> host = cpu::CpuFeatures();
   std::vector<std::string> names;
-  for (const char* name : {"cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:native"}) {
+  // Native code may have matrix units; the same processor then runs the widest vectors as well.
+  for (const char* name : {"cpu:x86-64-v3", "cpu:x86-64-v4", "cpu:x86-64-v4-bf16", "cpu:native"}) {
     TargetProfile profile = profileNamed(name);
     bool runs = true;
-    for (const std::string& feature : profile.features) runs = runs && host.lookup(feature);
+    for (const std::string& feature : profile.features)
+      runs = runs && cpu::HasFeature(host, feature);
     if (runs) names.push_back(name);
   }
   if (haveAarch64Emulator()) names.push_back("cpu:aarch64");
@@ -152,13 +155,22 @@ static std::vector<KernelSpec> tuned(const TargetProfile& profile, std::vector<K
   return specs;
 }
 
+// Matrix units take over the projections for many tokens; the rest of a CPU's config is the test's.
+static std::vector<KernelSpec> forMatrixUnits(std::vector<KernelSpec> specs) {
+  for (KernelSpec& spec : specs)
+    if (spec.family == "linear" || spec.family == "experts") spec.config += ", form = \"many\"";
+  return specs;
+}
+
 std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
                                                 const std::vector<KernelSpec>& specs,
                                                 unsigned threads, bool manyTokens) {
   std::unique_ptr<KernelImage> image(new KernelImage);
   std::vector<char>& code = image->bytes_;
   image->profile_ = profile;
-  image->specs_ = profile.gpu ? tuned(profile, specs, manyTokens) : specs;
+  image->specs_ = profile.gpu                   ? tuned(profile, specs, manyTokens)
+                  : profile.amx && manyTokens ? forMatrixUnits(specs)
+                                                : specs;
   std::string errors = compileBytes(profile, image->specs_, code, threads);
   if (!errors.empty()) {
     ADD_FAILURE() << errors;
@@ -171,6 +183,8 @@ std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
   image->emulated_ = llvm::Triple(profile.triple).isAArch64() &&
                      !llvm::Triple(llvm::sys::getProcessTriple()).isAArch64();
   if (image->emulated_) return image;
+  if (getenv("DUMPIMG")) { FILE* f = fopen("/tmp/amx/img.so", "wb"); fwrite(code.data(), 1, code.size(), f); fclose(f); }
+  (void)cpu::CpuFeatures();  // asks the system for what the code needs
   int fd = memfd_create("kernels", MFD_CLOEXEC);
   bool written =
       fd >= 0 && write(fd, code.data(), code.size()) == static_cast<ssize_t>(code.size());

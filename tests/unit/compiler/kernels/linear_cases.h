@@ -3,6 +3,7 @@
 #ifndef FATHOM_TESTS_UNIT_COMPILER_KERNELS_LINEAR_CASES_H
 #define FATHOM_TESTS_UNIT_COMPILER_KERNELS_LINEAR_CASES_H
 
+#include <bit>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -33,6 +34,11 @@ inline std::vector<LinearCase> linearCases() {
                             {"q8", "i8"},
                             {"q4", "i8"}})
       cases.push_back({profile, enc, act});
+  // The matrix units of a CPU.
+  for (const std::string& cpu : runnableProfiles())
+    if (profileNamed(cpu).amx)
+      for (auto [enc, act] : {std::pair{"bf16", "bf16"}, {"q8", "i8"}, {"q4", "i8"}})
+        cases.push_back({cpu + "+many", enc, act});
   // Products of int8 by shifts, where a device has no instruction for them.
   for (const std::string& gpu : gpuProfiles())
     if (gpu == "vulkan:generic")
@@ -53,10 +59,33 @@ inline std::vector<LinearCase> linearCases() {
   return cases;
 }
 
+/// Whether a CPU's matrix units multiply bf16 in place of the encoded numbers.
+inline bool multipliesBf16(const LinearCase& c) {
+  return c.act == "i8" && c.profile.ends_with("+many") && profileNamed(c.profile).amx;
+}
+
 inline std::vector<LinearCase> integerCases() {
   std::vector<LinearCase> cases = linearCases();
-  std::erase_if(cases, [](const LinearCase& c) { return c.act != "i8"; });
+  std::erase_if(cases, [](const LinearCase& c) { return c.act != "i8" || multipliesBf16(c); });
   return cases;
+}
+
+/// Encoded operands of a case with the values that it multiplies: weights are rounded to bf16 with
+/// ties away from 0, activations with ties to even.
+inline TestWeight weightFor(const LinearCase& c, const std::vector<float>& values, int64_t rows,
+                            int64_t cols) {
+  TestWeight weight = encodeWeight(c.enc, values, rows, cols);
+  if (multipliesBf16(c))
+    for (float& v : weight.values)
+      v = std::bit_cast<float>((std::bit_cast<uint32_t>(v) + 0x8000) & 0xffff0000);
+  return weight;
+}
+inline TestAct actFor(const LinearCase& c, const std::vector<float>& values, int64_t rows,
+                      int64_t cols) {
+  TestAct act = encodeAct(c.act, values, rows, cols);
+  if (multipliesBf16(c))
+    for (float& v : act.values) v = bf16ToFloat(floatToBf16(v));
+  return act;
 }
 
 inline std::string linearCaseName(const ::testing::TestParamInfo<LinearCase>& info) {

@@ -57,10 +57,10 @@ TEST_P(Linear, MatchesPlainLoops) {
     std::vector<TestWeight> weights;
     std::vector<uint8_t> bytes, bytes2;
     for (int64_t g = 0; g < s.batch; ++g) {
-      weights.push_back(encodeWeight(c.enc, randomFloats(s.rows * s.cols, 7 + g), s.rows, s.cols));
+      weights.push_back(weightFor(c, randomFloats(s.rows * s.cols, 7 + g), s.rows, s.cols));
       bytes.insert(bytes.end(), weights[g].bytes.begin(), weights[g].bytes.end());
     }
-    TestWeight up = encodeWeight(c.enc, randomFloats(s.rows * s.cols, 99), s.rows, s.cols);
+    TestWeight up = weightFor(c, randomFloats(s.rows * s.cols, 99), s.rows, s.cols);
     Guarded<uint8_t> weight(bytes), weight2(up.bytes);
     Guarded<float> bias(randomFloats(s.rows, 5));
     std::vector<float> single;  // out of T = 1, token by token
@@ -68,7 +68,7 @@ TEST_P(Linear, MatchesPlainLoops) {
       SCOPED_TRACE(tokens);
       // Rows of one token's batches follow each other: (tokens, batch, cols).
       TestAct act =
-          encodeAct(c.act, randomFloats(13 * s.batch * s.cols, 3), tokens * s.batch, s.cols);
+          actFor(c, randomFloats(13 * s.batch * s.cols, 3), tokens * s.batch, s.cols);
       Guarded<uint8_t> acts(act.bytes);
       std::vector<float> before = randomFloats(13 * outLd, 11);
       before.resize(tokens * outLd);
@@ -105,13 +105,44 @@ TEST_P(Linear, MatchesPlainLoops) {
   }
 }
 
+// More rows than a chunk of them, whole and broken stretches of K, panels that end within a group.
+TEST(LinearMatrixUnits, CoverChunksAndStretches) {
+  for (const LinearCase& c : linearCases()) {
+    if (!c.profile.ends_with("+many") || !profileNamed(c.profile).amx) continue;
+    for (const char* epilogue : {"store", "swiglu"}) {
+      SCOPED_TRACE(c.profile + " " + c.enc + " " + epilogue);
+      const int64_t rows = 88, cols = 1216, tokens = 263, outLd = ld(rows);
+      TestWeight gate = weightFor(c, randomFloats(rows * cols, 17), rows, cols);
+      TestWeight up = weightFor(c, randomFloats(rows * cols, 27), rows, cols);
+      TestAct act = actFor(c, randomFloats(tokens * cols, 18), tokens, cols);
+      Shape s{"k", rows, cols, 1, epilogue, false, 4};
+      auto image = KernelImage::build(c.profile, {{"k", "linear", config(c, s, act.stride)}});
+      ASSERT_TRUE(image);
+      Guarded<uint8_t> first(gate.bytes), second(up.bytes), acts(act.bytes);
+      Guarded<float> out(tokens * outLd);
+      std::vector<void*> bindings = {acts, first};
+      if (s.epilogue == "swiglu") bindings.push_back(second);
+      bindings.push_back(out);
+      image->run("k", 2, 1, 1, bindings, {tokens});
+      for (int64_t t = 0; t < tokens; ++t)
+        for (int64_t n = 0; n < rows; ++n) {
+          const float* a = act.values.data() + t * cols;
+          Expected e = dot(gate.values.data() + n * cols, a, cols);
+          if (s.epilogue == "swiglu") e = swiglu(e, dot(up.values.data() + n * cols, a, cols));
+          ASSERT_NEAR(out[t * outLd + n], e.value, e.tolerance + 2e-7 * std::fabs(e.value))
+              << "token " << t << " row " << n;
+        }
+    }
+  }
+}
+
 // Several panels of tiles and blocks of tokens; on GPUs blocks that are full, begun and missing, and
 // a K of more chunks than are on their way at once. Each token must be what it is alone.
 TEST_P(Linear, CoversPanelsAndBlocksOfTokens) {
   const LinearCase& c = GetParam();
   const int64_t rows = 152, cols = 328, tokens = 70, outLd = ld(rows);
-  TestWeight weight = encodeWeight(c.enc, randomFloats(rows * cols, 17), rows, cols);
-  TestAct act = encodeAct(c.act, randomFloats(tokens * cols, 18), tokens, cols);
+  TestWeight weight = weightFor(c, randomFloats(rows * cols, 17), rows, cols);
+  TestAct act = actFor(c, randomFloats(tokens * cols, 18), tokens, cols);
   Shape s{"k", rows, cols, 1, "store", false, 1};
   auto image = KernelImage::build(c.profile, {{"k", "linear", config(c, s, act.stride)}});
   ASSERT_TRUE(image);

@@ -60,6 +60,10 @@ TEST_F(TargetTest, FixedNamesTellTheirFeatures) {
   EXPECT_TRUE(parse("cpu:x86-64-v4-vnni").vnni);
   EXPECT_FALSE(parse("cpu:x86-64-v4-vnni").avx512Bf16);
   EXPECT_TRUE(parse("cpu:x86-64-v4-bf16").avx512Bf16);
+  EXPECT_FALSE(parse("cpu:x86-64-v4-bf16").amx);
+  TargetProfile amx = parse("cpu:x86-64-v4-amx");
+  EXPECT_TRUE(amx.amx && amx.vnni && amx.avx512Bf16);
+  EXPECT_THAT(amx.features, Contains("amx-tile"));
 
   TargetProfile arm = parse("cpu:aarch64");
   EXPECT_TRUE(arm.neon && arm.f16c && !arm.dotprod && !arm.avx2);
