@@ -170,6 +170,7 @@ TEST(DeterminismFlag, OfTheProgram) {
 // SwiftShader takes 20 s to make machine code of the kernels for q4.
 const Case kCases[] = {{"cpu", "cpu:native", "deepseek_v3_group", "q4"},
                        {"cpu", "cpu:native", "qwen3_moe", "f32"},
+                       {"cpu", "cpu:native", "deepseek_v3_group", "bf16"},
                        {"cpu", "cpu:x86-64-v3", "deepseek_v3_group", "q4"},
                        {"lavapipe", "vulkan:generic", "deepseek_v3_group", "q4"},
                        {"lavapipe", "vulkan:generic", "qwen3_moe", "f32"},

@@ -185,6 +185,35 @@ int ReplaceInLines(std::string* text, size_t begin, const std::string& line,
   return count;
 }
 
+// q8 against a CPU that multiplies attention in float32 too. Steps are equal to the last bits of
+// float32 until one of them moves an activation across the middle between two int8 codes; from there
+// on the difference is that of an encoding (docs/howto/debug-a-wrong-result.md). A kernel that scales,
+// rounds or adds otherwise would be far off at every step.
+TEST(GpuEncoded, PartsFromTheCpuOnlyWhereACodeFlips) {
+  constexpr const char* kOnes[] = {"lavapipe", "ptx"};
+  std::string targets = TargetsOf(kOnes);
+  targets.replace(0, std::string("cpu:native").size(), "cpu:x86-64-v3");
+  const auto file = std::make_shared<CompiledFile>(Folder("deepseek_v3_plain"), "q8", targets);
+  const oracle::Golden golden = Read("deepseek_v3_plain");
+  CompiledModel cpu(file, 0, "cpu");
+  ForEachDevice(kOnes, [&](const std::string& device) {
+    CompiledModel gpu(file, 0, device);
+    const int32_t a = cpu.AddSequence(), b = gpu.AddSequence();
+    std::vector<double> errors;
+    std::vector<float> expected = cpu.Prefill(a, Ids(golden.prompt));
+    std::vector<float> found = gpu.Prefill(b, Ids(golden.prompt));
+    for (int i = 0; i < 32; ++i) {
+      errors.push_back(RelativeError(found, expected));
+      const int32_t next = ArgMax(expected);
+      expected = cpu.Decode({a}, {next})[0];
+      found = gpu.Decode({b}, {next})[0];
+    }
+    std::sort(errors.begin(), errors.end());
+    EXPECT_LT(errors[errors.size() / 2], 1e-6);  // measured: 1.3e-7
+    EXPECT_LT(errors.back(), 0.1);               // measured: 0.02
+  });
+}
+
 // One constant of one kernel of the GPU programs, changed by hand in the IR before code generation:
 // the first dispatch of that kernel is named, and none of those before it.
 TEST(GpuVerify, NamesTheKernelWithAChangedConstant) {
