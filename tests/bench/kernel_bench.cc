@@ -7,7 +7,7 @@
 // compared with loops that only read, with and without prefetching; matmul (512 tokens) with a loop
 // of independent dot products. The machine may be busy with something else: limits and kernels
 // alternate in many short rounds, the best of each counts, and what is bound by arithmetic is timed
-// by processor time.
+// by processor time. Where the target has matrix units, "units" is the same matmul by them.
 #include <pthread.h>
 #include <sys/mman.h>
 
@@ -28,7 +28,6 @@ namespace fathom::testing {
 namespace {
 
 constexpr int kMatvecRounds = 150, kMatmulRounds = 40;
-constexpr char kMany[] = "_many";  // the kernel for many tokens
 constexpr int64_t kPool = int64_t{1} << 30;  // bytes of weights that matvecs run over
 
 double now() {
@@ -134,9 +133,10 @@ struct Prepared {
   int64_t matrixBytes, stride, tiles, panels;
 };
 
-Prepared prepare(const TargetProfile& profile, const Case& c) {
+Prepared prepare(const TargetProfile& profile, const Case& c, bool units) {
   Prepared p{c, c.enc + "_" + std::to_string(c.rows) + "x" + std::to_string(c.cols), {}, 0, 0, 0,
              0};
+  if (units) p.name += "_units";
   int64_t step = c.enc == "f32" ? 1 : c.enc == "bf16" ? 2 : 64;
   int64_t stepBytes = c.enc == "q8" ? 1088 : c.enc == "q4" ? 576 : 64;
   p.matrixBytes = c.rows / 16 * (c.cols / step) * stepBytes;
@@ -145,9 +145,10 @@ Prepared prepare(const TargetProfile& profile, const Case& c) {
              ", enc = \"" + c.enc + "\", act = \"" + c.act +
              "\", act_stride = " + std::to_string(p.stride) +
              ", out_ld = " + std::to_string(c.rows) + ", epilogue = \"store\"";
-  p.tiles = panelTiles(profile.name, p.config);
+  p.tiles = panelTiles(profile.name, p.config, units);
   p.panels = (c.rows / 16 + p.tiles - 1) / p.tiles;
   p.config += ", panel_tiles = " + std::to_string(p.tiles);
+  if (units) p.config += ", form = \"many\"";
   return p;
 }
 
@@ -177,14 +178,15 @@ class Bench {
       : profile_(profileNamed(target)), encodings_(std::move(encodings)) {}
 
   int run() {
-    std::vector<Prepared> cases;
+    std::vector<Prepared> cases, units;
     std::vector<KernelSpec> specs;
     for (const std::string& enc : encodings_) {
-      cases.push_back(prepare(profile_, {enc, profile_.activationFor(enc).str(), 4096, 4096}));
-      const Prepared& p = cases.back();
-      specs.push_back({p.name, "linear", p.config});
-      specs.push_back({p.name + kMany, "linear",
-                       p.config + (profile_.amx ? ", form = \"many\"" : "")});
+      Case shape{enc, profile_.activationFor(enc).str(), 4096, 4096};
+      cases.push_back(prepare(profile_, shape, false));
+      specs.push_back({cases.back().name, "linear", cases.back().config});
+      if (!profile_.amx) continue;
+      units.push_back(prepare(profile_, shape, true));
+      specs.push_back({units.back().name, "linear", units.back().config});
     }
     image_ = KernelImage::build(profile_, specs);
     if (!image_) return 1;
@@ -194,14 +196,17 @@ class Bench {
       scratchBytes_ = std::max<uint64_t>(scratchBytes_, image_->table().entry[i].scratch_bytes);
     for (uint8_t*& scratch : scratch_) scratch = hugeMemory(scratchBytes_ + 1);
     std::printf("%s: %zu bytes of code\n", profile_.name.c_str(), image_->bytes().size());
-    for (const Prepared& p : cases) {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const Prepared& p = cases[i];
       fillWeights(pool_, p.shape.enc);
       std::vector<float> values = randomFloats(512 * p.shape.cols, 1);
       TestAct act = encodeAct(p.shape.act, values, 512, p.shape.cols);
       act_ = hugeMemory(act.bytes.size());
       std::copy(act.bytes.begin(), act.bytes.end(), act_);
       for (int threads : {1, 2}) matvec(p, threads);
-      for (int threads : {1, 2}) matmul(p, threads);
+      for (int threads : {1, 2}) matmul(p, threads, "matmul");
+      for (int threads : {1, 2})
+        if (profile_.amx) matmul(units[i], threads, "units");
       munmap(act_, act.bytes.size());
     }
     return 0;
@@ -213,8 +218,7 @@ class Bench {
                 std::atomic<int64_t>& next, int thread) {
     void* bindings[] = {act_, const_cast<uint8_t*>(weight), out_};
     fathom_cpu_args args{bindings, &tokens, scratch_[thread]};
-    fathom_cpu_kernel code =
-        KernelImage::code(*image_->find(tokens > 1 ? p.name + kMany : p.name));
+    fathom_cpu_kernel code = KernelImage::code(*image_->find(p.name));
     for (int64_t x; (x = next.fetch_add(1)) < panels;) code(&args, static_cast<uint32_t>(x), 0, 0);
   }
 
@@ -262,7 +266,7 @@ class Bench {
 #endif
   }
 
-  void matmul(const Prepared& p, int threads) {
+  void matmul(const Prepared& p, int threads, const char* kind) {
     // A few panels of the matrix: a round shorter than the scheduler's time slice.
     constexpr int64_t kTokens = 512;
     const int64_t panels = std::min<int64_t>(p.panels, 2 * threads);
@@ -276,7 +280,7 @@ class Bench {
                  }).processor;
       kernel = std::max(kernel, 2.0 * kTokens * rows * p.shape.cols / t / 1e9);
     }
-    std::printf("matmul %-16s act %-4s %d thread%s %6.0f Gop/s", p.name.c_str(),
+    std::printf("%s %-16s act %-4s %d thread%s %6.0f Gop/s", kind, p.name.c_str(),
                 p.shape.act.c_str(), threads, threads > 1 ? "s" : " ", kernel);
     if (limit > 0) std::printf(", peak %6.0f: %3.0f %%", limit, 100 * kernel / limit);
     std::printf("\n");

@@ -5,9 +5,9 @@
 namespace fathom::kernels {
 namespace {
 
-// Steps of K that are multiplied before the next are unpacked: the weights of kTiles tiles, 32 KB,
-// and the rows of a block, 8 KB, stay in the L1 cache.
-constexpr int64_t kStretch = 4;
+// Steps of K in a stretch: the weights of kTiles tiles, 16 KB, stay in the L1 cache beside the rows
+// and sums of a block, 4 KB each.
+constexpr int64_t kStretch = 2;
 constexpr int64_t kStepWords = kSuperblock / 2;
 constexpr int64_t kTileWords = kStretch * kStepWords * kTileRows;
 // A row's part of a stretch, and that of a block of rows. They follow each other as they are
@@ -15,6 +15,7 @@ constexpr int64_t kTileWords = kStretch * kStepWords * kTileRows;
 constexpr int64_t kRowWords = kStretch * kStepWords;
 constexpr int64_t kBlockWords = kMatrixRows * kRowWords;
 constexpr int64_t kSumColumns = LinearMatrix::kTiles * kTileRows;
+constexpr int64_t kBlockSums = kMatrixRows * kSumColumns;
 
 // Two vectors of float32 as bf16 pairs, rounded to nearest (ties away from 0). No NaNs.
 Val roundedPair(Val lo, Val hi) {
@@ -31,33 +32,28 @@ bool LinearMatrix::serves(const TargetProfile& profile, Enc enc, Act act, int64_
   return act == Act::i8 && (enc == Enc::q4 || enc == Enc::q8);
 }
 
-int64_t LinearMatrix::chunkRows(int64_t cols) {
-  constexpr int64_t kBytes = 1 << 20, kMostRows = 256;
-  int64_t rowBytes = 2 * roundUp(cols, kSuperblock);
-  return std::clamp(kBytes / rowBytes / kMatrixRows * kMatrixRows, kMatrixRows, kMostRows);
-}
-
-LinearMatrix::LinearMatrix(KernelBuilder& k, Enc enc, int64_t cols)
+LinearMatrix::LinearMatrix(KernelBuilder& k, Enc enc, int64_t cols, int64_t groups)
     : k_(k), layout_(enc, kTileRows, cols), steps_(ceilDiv(cols, kSuperblock)) {
-  int64_t rows = chunkRows(cols);
+  constexpr int64_t kSumBytes = 512 << 10, kMostRows = 256;
+  int64_t rows = kSumBytes / (4 * kSumColumns * groups);
+  chunkRows_ = std::clamp(rows / kMatrixRows * kMatrixRows, kMatrixRows, kMostRows);
   auto both = [&](int64_t words, Buf* halves) {
     Buf bytes = k.scratch(k.i8(), 4 * words);
     *halves = k.view(bytes, k.idx(0), k.b().getBF16Type());
     return k.view(bytes, k.idx(0), k.i32());
   };
-  stretchWords_ = rows / kMatrixRows * kBlockWords;
-  rows_ = both(ceilDiv(steps_, kStretch) * stretchWords_, &rowHalves_);
+  rows_ = both(chunkRows_ * kRowWords, &rowHalves_);
   if (enc != Enc::bf16) weights_ = both(kTiles * kTileWords, &weightHalves_);
-  sums_ = k.scratch(k.f32(), 4 * rows * kSumColumns);
+  sums_ = k.scratch(k.f32(), 4 * groups * chunkRows_ * kSumColumns);
 }
 
-// Steps [begin, end) of the row that begins at byte `from`, to words from `to` on.
-void LinearMatrix::packRow(Buf act, Val from, Val to, Val begin, Val end) {
+// `steps` steps of the row that begins at byte `from`, to words from `to` on.
+void LinearMatrix::packRow(Buf act, Val from, Val to, Val begin, int64_t steps) {
   bool pairs = layout_.enc == Enc::bf16;
   Buf words = k_.view(act, from, k_.i32());
   Buf factors = k_.view(act, from + steps_ * kSuperblock, k_.f32());
-  k_.forLoop(begin, end, 1, [&](Val step) {
-    Val at = to + (step - begin) * kStepWords;
+  for (int64_t i = 0; i < steps; ++i) {
+    Val step = begin + i, at = to + i * kStepWords;
     for (int64_t half = 0; half < 2; ++half) {
       Val v;
       if (pairs) {
@@ -73,22 +69,14 @@ void LinearMatrix::packRow(Buf act, Val from, Val to, Val begin, Val end) {
       }
       k_.store(v, rows_, at + 16 * half);
     }
-  });
+  }
 }
 
-void LinearMatrix::pack(Buf act, Val count, llvm::function_ref<Val(Val)> rowAt) {
-  blocks_ = (count + (kMatrixRows - 1)) / kMatrixRows;
-  // A stretch of 16 rows at a time, which stays in the L1 cache until its lines are whole.
-  k_.forLoop(k_.idx(0), blocks_, 1, [&](Val block) {
-    k_.forLoop(k_.idx(0), k_.idx(steps_), kStretch, [&](Val begin) {
-      Val end = min(begin + kStretch, k_.idx(steps_));
-      k_.forLoop(k_.idx(0), k_.idx(kMatrixRows), 1, [&](Val row) {
-        // Rows that are not there repeat the last one; nobody asks for their sums.
-        Val from = rowAt(min(block * kMatrixRows + row, count - 1));
-        Val to = begin / kStretch * stretchWords_ + block * kBlockWords + row * kRowWords;
-        packRow(act, from, to, begin, end);
-      });
-    });
+void LinearMatrix::pack(Buf act, Val count, llvm::function_ref<Val(Val)> rowAt, Val begin,
+                        int64_t steps) {
+  k_.forLoop(k_.idx(0), blocks_ * kMatrixRows, 1, [&](Val row) {
+    // Rows that are not there repeat the last one; nobody asks for their sums.
+    packRow(act, rowAt(min(row, count - 1)), row * kRowWords, begin, steps);
   });
 }
 
@@ -130,8 +118,8 @@ void LinearMatrix::unpack(const LinearTile::Weight& tile, int64_t number, Val be
   });
 }
 
-void LinearMatrix::multiplyStretch(llvm::ArrayRef<LinearTile::Weight> tiles, Val begin,
-                                   int64_t steps) {
+void LinearMatrix::multiplyGroup(Val group, llvm::ArrayRef<LinearTile::Weight> tiles, Val begin,
+                                 int64_t steps) {
   llvm::SmallVector<MatrixOperand, kTiles> right;
   for (auto [number, tile] : llvm::enumerate(tiles)) {
     if (layout_.enc == Enc::bf16) {
@@ -142,26 +130,37 @@ void LinearMatrix::multiplyStretch(llvm::ArrayRef<LinearTile::Weight> tiles, Val
       right.push_back({weightHalves_, k_.idx(number * kTileWords), kTileRows});
     }
   }
+  Val first = group * (chunkRows_ * kSumColumns);
   k_.forLoop(k_.idx(0), blocks_, 1, [&](Val block) {
-    Val at = (begin / kStretch * stretchWords_ + block * kBlockWords) * 2;
-    matrixProduct(k_, rowHalves_, at, k_.idx(2 * kRowWords), right, steps * kStepWords, sums_, block * (kMatrixRows * kSumColumns),
-                  k_.idx(kSumColumns), /*accumulate=*/true);
+    matrixProduct(k_, rowHalves_, block * (2 * kBlockWords), k_.idx(2 * kRowWords), right,
+                  steps * kStepWords, sums_, first + block * kBlockSums, k_.idx(kSumColumns),
+                  /*accumulate=*/true);
   });
 }
 
-void LinearMatrix::multiply(llvm::ArrayRef<LinearTile::Weight> tiles) {
-  k_.forLoop(k_.idx(0), blocks_ * (kMatrixRows * kSumColumns), kTileRows,
-             [&](Val i) { k_.store(k_.zero(), sums_, i); });
+void LinearMatrix::multiply(Buf act, Val count, llvm::function_ref<Val(Val)> rowAt, Val groups,
+                            llvm::function_ref<Weights(Val)> weightsOf) {
+  blocks_ = (count + (kMatrixRows - 1)) / kMatrixRows;
+  k_.forLoop(k_.idx(0), groups, 1, [&](Val group) {
+    Val from = group * (chunkRows_ * kSumColumns);
+    k_.forLoop(from, from + blocks_ * kBlockSums, kTileRows,
+               [&](Val i) { k_.store(k_.zero(), sums_, i); });
+  });
+  auto stretch = [&](Val begin, int64_t steps) {
+    pack(act, count, rowAt, begin, steps);
+    k_.forLoop(k_.idx(0), groups, 1,
+               [&](Val group) { multiplyGroup(group, weightsOf(group), begin, steps); });
+  };
   int64_t whole = steps_ / kStretch * kStretch;
-  k_.forLoop(k_.idx(0), k_.idx(whole), kStretch,
-             [&](Val begin) { multiplyStretch(tiles, begin, kStretch); });
-  if (whole < steps_) multiplyStretch(tiles, k_.idx(whole), steps_ - whole);
+  k_.forLoop(k_.idx(0), k_.idx(whole), kStretch, [&](Val begin) { stretch(begin, kStretch); });
+  if (whole < steps_) stretch(k_.idx(whole), steps_ - whole);
 }
 
-Vals LinearMatrix::sums(Val p) {
+Vals LinearMatrix::sums(Val group, Val p) {
   Vals sums;
+  Val from = group * (chunkRows_ * kSumColumns) + p * kSumColumns;
   for (int64_t tile = 0; tile < kTiles; ++tile)
-    sums.push_back(k_.load(sums_, p * kSumColumns + tile * kTileRows, kTileRows));
+    sums.push_back(k_.load(sums_, from + tile * kTileRows, kTileRows));
   return sums;
 }
 

@@ -72,38 +72,47 @@ void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
     emitVectors(k, begin, end, chunk, at);
     return;
   }
-  int64_t chunk = LinearMatrix::chunkRows(config.cols);
-  start(k, panel, chunk);
-  emitMatrices(k, begin, end, chunk, at);
-}
-
-// Chunks of rows that are packed once; then tiles, whose weights are unpacked once for a chunk.
-void LinearPanel::emitMatrices(KernelBuilder& k, Val begin, Val end, int64_t chunk,
-                               Places at) const {
   // With swiglu half of the tiles that are multiplied at a time are the second weight's.
   int64_t group = LinearMatrix::kTiles / (config.swiglu ? 2 : 1);
+  LinearMatrix matrices(k, config.enc, config.cols, ceilDiv(config.panelTiles, group));
+  start(k, panel, matrices.chunkRows());
+  emitMatrices(k, matrices, group, begin, end, at);
+}
+
+// Chunks of rows: the products of all of the panel's groups of tiles, then what becomes of them.
+void LinearPanel::emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t group, Val begin,
+                               Val end, Places at) const {
   int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
-  LinearMatrix matrices(k, config.enc, config.cols);
+  // Where the panel ends within a group, its last tile is computed again, to the same values.
+  auto tilesOf = [&](Val number) {
+    Vals tiles;
+    for (int64_t j = 0; j < group; ++j)
+      tiles.push_back(min(first_ + number * group + j, last_ - 1));
+    return tiles;
+  };
+  auto weightsOf = [&](Val number) {
+    LinearMatrix::Weights weights;
+    Vals tiles = tilesOf(number);
+    for (Val t : tiles) weights.push_back({weight, matrix + t * tileBytes});
+    if (config.swiglu)
+      for (Val t : tiles) weights.push_back({weight2, matrix + t * tileBytes});
+    return weights;
+  };
+  Val groups = (last_ - first_ + (group - 1)) / group;
+  int64_t chunk = matrices.chunkRows();
   k.forLoop(begin, end, chunk, [&](Val from) {
     Val to = min(from + chunk, end);
-    matrices.pack(act, to - from, [&](Val p) { return at(from + p).act; });
-    k.forLoop(first_, last_, group, [&](Val t) {
-      // Where the panel ends within a group, its last tile is computed again, to the same values.
-      Vals tiles;
-      for (int64_t j = 0; j < group; ++j) tiles.push_back(j ? min(t + j, last_ - 1) : t);
-      llvm::SmallVector<LinearTile::Weight, LinearMatrix::kTiles> weights;
-      for (Val tile : tiles) weights.push_back({weight, matrix + tile * tileBytes});
-      if (config.swiglu)
-        for (Val tile : tiles) weights.push_back({weight2, matrix + tile * tileBytes});
-      matrices.multiply(weights);
-      k.forLoop(from, to, 1, [&](Val p) {
-        Vals all = matrices.sums(p - from);
+    matrices.multiply(
+        act, to - from, [&](Val p) { return at(from + p).act; }, groups, weightsOf);
+    k.forLoop(from, to, 1, [&](Val p) {
+      Row row = at(p);
+      k.forLoop(k.idx(0), groups, 1, [&](Val number) {
+        Vals all = matrices.sums(number, p - from);
         Vals sums(all.begin(), all.begin() + group), ups(all.begin() + group, all.end());
-        finishBlock(k, {at(p)}, p - from, tiles, sums, ups);
+        finishBlock(k, {row}, p - from, tilesOf(number), sums, ups);
       });
+      if (config.records || heads.form) writeRecords(k, row, p - from);
     });
-    if (config.records || heads.form)
-      k.forLoop(from, to, 1, [&](Val p) { writeRecords(k, at(p), p - from); });
   });
 }
 

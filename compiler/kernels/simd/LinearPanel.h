@@ -33,6 +33,8 @@ struct HeadRecords {
   static HeadRecords read(KernelBuilder& k, int64_t rows);
 };
 
+class LinearMatrix;
+
 struct LinearPanel {
   /// Where a token's activation row and output row begin.
   struct Row {
@@ -61,7 +63,8 @@ struct LinearPanel {
 
   void start(KernelBuilder& k, Val panel, int64_t chunk);
   void emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk, Places at) const;
-  void emitMatrices(KernelBuilder& k, Val begin, Val end, int64_t chunk, Places at) const;
+  void emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t group, Val begin, Val end,
+                    Places at) const;
   void emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows, Val staged,
                  llvm::ArrayRef<Val> tiles) const;
   void finishBlock(KernelBuilder& k, llvm::ArrayRef<Row> rows, Val staged,

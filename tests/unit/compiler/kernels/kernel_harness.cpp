@@ -274,8 +274,10 @@ std::string compileError(const std::string& profile, const KernelSpec& spec) {
   return compileBytes(profileNamed(profile), {spec}, code);
 }
 
-int64_t panelTiles(const std::string& profile, const std::string& config) {
-  return kernels::linearPanelTiles(profileNamed(profile), parseConfig(config));
+int64_t panelTiles(const std::string& profile, const std::string& config, bool manyTokens) {
+  mlir::NamedAttrList tuned(parseConfig(config));
+  kernels::tuneConfig(profileNamed(profile), "linear", manyTokens, &context(), tuned);
+  return llvm::cast<mlir::IntegerAttr>(tuned.get("panel_tiles")).getInt();
 }
 
 std::vector<float> randomFloats(size_t count, uint32_t seed, float scale) {

@@ -121,8 +121,8 @@ std::string compileBytes(const TargetProfile& profile, const std::vector<KernelS
 /// The diagnostics of compiling `spec`, which must fail; empty when it did not.
 std::string compileError(const std::string& profile, const KernelSpec& spec);
 
-/// linearPanelTiles of a configuration's text.
-int64_t panelTiles(const std::string& profile, const std::string& config);
+/// The panel_tiles that the lowering gives a `linear` kernel of this configuration.
+int64_t panelTiles(const std::string& profile, const std::string& config, bool manyTokens = false);
 
 /// `count` numbers from a normal distribution, the same for a seed everywhere.
 std::vector<float> randomFloats(size_t count, uint32_t seed, float scale = 1.0f);
