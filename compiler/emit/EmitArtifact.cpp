@@ -96,9 +96,10 @@ class HeaderBuilder {
   absl::Span<const uint8_t> bytes() const { return {fbb.GetBufferPointer(), fbb.GetSize()}; }
 
  private:
-  // What a value of an entry point is in the artifact.
+  // What a value of an entry point is in the artifact. `offset` and `length`: the part of a tensor.
   struct Place {
     int32_t tensor = -1, buffer = -1, layer = -1;
+    uint64_t offset = 0, length = 0;
   };
 
   Table<schema::Model> model() {
@@ -148,7 +149,10 @@ class HeaderBuilder {
             fbb, buffer.getName().str().c_str(), static_cast<schema::BufferKind>(buffer.getKind()),
             pool.add(buffer.getSize()), offset ? pool.add(*offset) : pool.add(zero())));
       } else if (auto use = dyn_cast<schedule::UseWeightOp>(inner)) {
-        place[use.getResult()] = {.tensor = static_cast<int32_t>(tensorIndex.at(use.getWeight().str()))};
+        const size_t tensor = tensorIndex.at(use.getWeight().str());
+        Place& part = place[use.getResult()] = {.tensor = static_cast<int32_t>(tensor)};
+        part.offset = use.getOffset().value_or(0);
+        part.length = use.getLength().value_or(writer.tensors()[tensor].length);
       } else if (auto use = dyn_cast<schedule::UseCacheOp>(inner)) {
         place[use.getResult()] = {.buffer = place.at(use.getCache()).buffer,
                                   .layer = static_cast<int32_t>(use.getLayer())};
@@ -173,9 +177,10 @@ class HeaderBuilder {
     for (Attribute value : op.getPush()) push.push_back(pool.add(cast<AffineMapAttr>(value).getValue()));
     std::vector<Table<schema::Binding>> bindings;
     for (auto [value, offset] : llvm::zip(op.getBuffers(), op.getOffsets())) {
-      const auto [tensor, buffer, layer] = place.at(value);
-      const uint64_t length = tensor < 0 ? 0 : writer.tensors()[tensor].length - offset;
-      bindings.push_back(schema::CreateBinding(fbb, tensor, buffer, offset, length, layer));
+      const Place part = place.at(value);
+      const uint64_t length = part.tensor < 0 ? 0 : part.length - offset;
+      bindings.push_back(
+          schema::CreateBinding(fbb, part.tensor, part.buffer, part.offset + offset, length, part.layer));
     }
     return schema::CreateCommandDirect(fbb, schema::CommandKind::dispatch, kernel, &grid, &bindings, &push,
                                        op.getLabel().str().c_str());

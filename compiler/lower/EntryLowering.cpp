@@ -176,38 +176,6 @@ EntryLowering::Wanted EntryLowering::wantedOf(Value value, Operation* except) {
   return wanted;
 }
 
-FailureOr<Value> EntryLowering::weight(Value encoded, Operation* user) {
-  Value& use = weights[encoded];
-  if (use) return use;
-  auto encode = encoded.getDefiningOp<graph::EncodeOp>();
-  if (!encode)
-    return user->emitOpError("cannot be lowered: its weight has no encoding; run "
-                             "fathom-assign-encodings first");
-  auto type = cast<RankedTensorType>(encoded.getType());
-  const int64_t bytes = kernels::weightBytes(graph::stringifyEncoding(encodingOf(encoded)), type.getShape());
-  if (program.profile.gpu && bytes > program.profile.gpu->maxBufferRange)
-    return user->emitOpError("cannot be lowered for target '")
-           << program.profile.name << "': its weight of type " << type << " takes " << bytes
-           << " bytes, a kernel of this target can be given " << program.profile.gpu->maxBufferRange
-           << " (phase lower); a smaller encoding (--quantize) may fit";
-  auto symbol = program.weights.get(encode);
-  if (failed(symbol)) return failure();
-  use = schedule::UseWeightOp::create(builder, function.getLoc(), *symbol);
-  return use;
-}
-
-FailureOr<Value> EntryLowering::matrix(Value encoded, Operation* user, Config& config) {
-  auto value = weight(encoded, user);
-  if (failed(value)) return failure();
-  auto type = cast<RankedTensorType>(encoded.getType());
-  const graph::Encoding encoding = encodingOf(encoded);
-  config.set("rows", builder.getI64IntegerAttr(type.getDimSize(type.getRank() - 2)));
-  config.set("cols", builder.getI64IntegerAttr(type.getShape().back()));
-  config.set("enc", builder.getStringAttr(graph::stringifyEncoding(encoding)));
-  config.set("act", builder.getStringAttr(name(program.activationFor(encoding))));
-  return value;
-}
-
 bool EntryLowering::isLastUse(Value value, Operation* user) {
   Operation* made = value.getDefiningOp();
   if (!made || lastReader(value) != user) return false;

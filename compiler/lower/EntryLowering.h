@@ -55,6 +55,11 @@ struct Arg {
   int64_t offset;
 };
 
+/// A run of a weight's rows, or of the matrices of a batch or bank, that one dispatch takes.
+struct Part {
+  int64_t first = 0, count = 0;
+};
+
 /// What a dispatch is made of besides its kernel.
 struct Launch {
   llvm::SmallVector<Arg> args;
@@ -99,9 +104,24 @@ class EntryLowering {
   /// and gives it to the kernel as the entry `name`, in elements.
   void foldOffset(Config& config, mlir::StringRef name, Arg& arg, int64_t elementBytes);
   mlir::FailureOr<Rows> rowsOf(mlir::Value value, mlir::Operation* user);
+  /// A weight that the target can bind, as an argument.
   mlir::FailureOr<mlir::Value> weight(mlir::Value encoded, mlir::Operation* user);
   /// The weight of a matrix product with its encoding; `config` gets rows, cols, enc and act.
   mlir::FailureOr<mlir::Value> matrix(mlir::Value encoded, mlir::Operation* user, Config& config);
+  void describeMatrix(mlir::Value encoded, Config& config);
+  /// How a kernel's weights, of the same shape, are cut along their first dimension so that the target can
+  /// bind each part: one part where it can bind them as they are. Fails where it cannot bind the least part.
+  /// `columns`: outputs of the parts lie side by side in a float32 row, each where it can be bound.
+  mlir::FailureOr<llvm::SmallVector<Part>> partsOf(mlir::ValueRange encoded, mlir::Operation* user,
+                                                   bool columns = true);
+  /// Whether the target can bind all of it.
+  bool bindsWhole(mlir::Value encoded);
+  /// A dispatch for each of `parts`: the arguments from number `at` on become the parts of the weights
+  /// `encoded`, then `cut` fits the rest of the dispatch to the part.
+  mlir::LogicalResult launchParts(mlir::StringRef family, const Config& config, const Launch& launched,
+                                  unsigned at, mlir::ValueRange encoded, llvm::ArrayRef<Part> parts,
+                                  llvm::function_ref<void(const Part&, Config&, Launch&)> cut,
+                                  mlir::Operation* user);
   mlir::Value newBuffer(mlir::StringRef name, mlir::AffineExpr bytes,
                         schedule::BufferKind kind = schedule::BufferKind::Transient);
   Rows newRows(mlir::StringRef name, mlir::AffineExpr count, int64_t width);
@@ -170,6 +190,16 @@ class EntryLowering {
   mlir::Value newPlan(int64_t slots, int64_t experts);
   /// The weighted sum of the experts' rows `y`, with the weights `share`, and what is added to it.
   mlir::LogicalResult combineExperts(graph::MoeExpertsOp op, const Rows& y, mlir::Value share);
+  /// Moves the arguments from number `at` on, float32 rows, by `columns`.
+  static void moveColumns(Launch& launched, unsigned at, int64_t columns) {
+    for (Arg& arg : llvm::MutableArrayRef(launched.args).drop_front(at)) arg.offset += 4 * columns;
+  }
+  mlir::FailureOr<mlir::FlatSymbolRefAttr> weightSymbol(mlir::Value encoded, mlir::Operation* user);
+  /// An error: `what` of the weight takes `bytes`, more than the target binds.
+  mlir::LogicalResult refuse(mlir::Operation* user, mlir::Value encoded, mlir::StringRef what,
+                             int64_t bytes);
+  /// Bytes of the first `count` rows or matrices of a weight.
+  int64_t bytesOf(mlir::Value encoded, int64_t count);
   /// A barrier before a dispatch that conflicts with one since the last barrier.
   void separate(llvm::ArrayRef<mlir::Value> buffers, unsigned outputs);
   bool isLastUse(mlir::Value value, mlir::Operation* user);

@@ -92,7 +92,8 @@ LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config
   if (fuses(kernels::Fusion::kMergeSplits) && result.hasOneUse())
     if (auto next = dyn_cast<graph::LinearOp>(*result.user_begin());
         next && next.getX() == result && next.getW().getType().getRank() == 3 &&
-        next.getW().getType().getDimSize(0) == heads && next.getW().getType().getDimSize(2) == width) {
+        next.getW().getType().getDimSize(0) == heads && next.getW().getType().getDimSize(2) == width &&
+        bindsWhole(next.getW())) {
       partials[result] = partial;
       return success();
     }
@@ -171,12 +172,12 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
     return op.emitOpError("cannot be lowered: expected form expanded with w_uk and w_uv; run "
                           "fathom-choose-attention-form first");
   auto q = rowsOf(op.getQ(), op);
-  Config config, unused;
-  auto uk = matrix(op.getWUk(), op, config), uv = matrix(op.getWUv(), op, unused);
-  if (failed(q) || failed(uk) || failed(uv)) return failure();
+  Config config;
+  describeMatrix(op.getWUk(), config);
+  auto parts = partsOf({op.getWUk(), op.getWUv()}, op);
+  if (failed(q) || failed(parts)) return failure();
   for (StringRef key : {"rows", "cols", "act"}) config.erase(key);
   const Value layerCache = cacheOf(op.getLayer(), config);
-  config.set("heads", builder.getI64IntegerAttr(op.getHeads()));
   config.set("rank", builder.getI64IntegerAttr(op.getRank()));
   config.set("dim", builder.getI64IntegerAttr(op.getRopeDim()));
   config.set("nope", builder.getI64IntegerAttr(op.getNope()));
@@ -184,15 +185,23 @@ LogicalResult EntryLowering::lower(graph::LatentAttentionOp op) {
   config.set("scale", builder.getF64FloatAttr(op.getScale()));
   config.set("q_ld", builder.getI64IntegerAttr(q->ld));
   config.set("q_head_ld", builder.getI64IntegerAttr(op.getNope() + op.getRopeDim()));
-  config.set("q_offset", builder.getI64IntegerAttr(q->offset));
   const Rows out = newRows("attention", T(), op.getHeads() * op.getVDim());
   rows[op.getResult()] = out;
-  launch("latent_attention_expanded", config,
-         {{q->buffer, *uk, *uv, sequence, positions, pageTable, contextLength, layerCache, out.buffer},
-          T(),
-          {T(), P()},
-          label(op, "attention")});
-  return success();
+  auto cut = [&](const Part& heads, Config& config, Launch& own) {
+    config.set("heads", builder.getI64IntegerAttr(heads.count));
+    config.set("q_offset",
+               builder.getI64IntegerAttr(q->offset + heads.first * (op.getNope() + op.getRopeDim())));
+    if (parts->size() == 1) return;
+    config.set("out_ld", builder.getI64IntegerAttr(out.ld));
+    moveColumns(own, own.args.size() - 1, heads.first * op.getVDim());
+  };
+  const Launch launched{
+      {q->buffer, Value(), Value(), sequence, positions, pageTable, contextLength, layerCache, out.buffer},
+      T(),
+      {T(), P()},
+      label(op, "attention")};
+  return launchParts("latent_attention_expanded", config, launched, 1, {op.getWUk(), op.getWUv()}, *parts,
+                     cut, op);
 }
 
 LogicalResult EntryLowering::lower(graph::AttentionOp op) {

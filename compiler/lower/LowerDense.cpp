@@ -9,19 +9,20 @@ namespace fathom::lower {
 LogicalResult EntryLowering::lower(graph::EmbedOp op) {
   Config config;
   auto type = cast<RankedTensorType>(op.getW().getType());
-  auto table = matrix(op.getW(), op, config);
-  if (failed(table)) return failure();
-  config.erase("act");
-  config.erase("rows");
-  config.erase("cols");
+  auto parts = partsOf(op.getW(), op);
+  if (failed(parts)) return failure();
   const int64_t hidden = type.getDimSize(1);
-  config.set("vocab", builder.getI64IntegerAttr(type.getDimSize(0)));
+  config.set("enc", builder.getStringAttr(graph::stringifyEncoding(encodingOf(op.getW()))));
   config.set("hidden", builder.getI64IntegerAttr(hidden));
   config.set("out_ld", builder.getI64IntegerAttr(ld(hidden)));
   const Rows out = newRows("embed", T(), hidden);
   rows[op.getResult()] = out;
-  launch("embed", config, {{tokens, *table, out.buffer}, T(), {}, label(op, "embed")});
-  return success();
+  auto cut = [&](const Part& part, Config& config, Launch&) {
+    config.set("vocab", builder.getI64IntegerAttr(part.count));
+    if (parts->size() > 1) config.set("first", builder.getI64IntegerAttr(part.first));
+  };
+  return launchParts("embed", config, {{tokens, Value(), out.buffer}, T(), {}, label(op, "embed")}, 1,
+                     op.getW(), *parts, cut, op);
 }
 
 void EntryLowering::setProjection(Config& config, StringRef epilogue, int64_t batch, const Records& x,
@@ -39,8 +40,11 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
   auto type = cast<RankedTensorType>(op.getW().getType());
   const int64_t batch = type.getRank() == 3 ? type.getDimSize(0) : 1;
   const int64_t n = type.getDimSize(type.getRank() - 2), k = type.getShape().back();
-  auto w = matrix(op.getW(), op, config);
-  if (failed(w)) return failure();
+  describeMatrix(op.getW(), config);
+  auto parts = partsOf(op.getW(), op);
+  if (failed(parts)) return failure();
+  // What a kernel makes of whole rows of its outputs it can only do when it has them.
+  const bool whole = parts->size() == 1;
   if (batch > 1 && n % 16 != 0)
     return op.emitOpError("cannot be lowered: batched weights need a multiple of 16 rows, found ") << n;
   FailureOr<Records> x;
@@ -53,8 +57,7 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
   if (failed(x)) return failure();
 
   const int64_t width = batch * n;
-  Launch launched{{{x->buffer, x->offset}, *w}, T(), {T()}, label(op, "linear")};
-  foldOffset(config, "act_offset", launched.args[0], 1);
+  Launch launched{{{x->buffer, x->offset}, Value()}, T(), {T()}, label(op, "linear")};
   if (Value bias = op.getBias()) {
     auto value = weight(bias, op);
     if (failed(value)) return failure();
@@ -70,34 +73,43 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
     rows[op.getResult()] = out;
     config.set("out_ld", builder.getI64IntegerAttr(out.ld));
     launched.args.append({value->buffer, out.buffer});
-  } else if (!writeRecords(config, launched, op.getResult(), T(), batch, n)) {
+  } else if (!whole || !writeRecords(config, launched, op.getResult(), T(), batch, n)) {
     const Rows out = rows[op.getResult()] = newRows("linear", T(), width);
     launched.args.push_back(out.buffer);
-    if (batch == 1) writeHeadRecords(config, launched, op.getResult());
+    if (whole && batch == 1) writeHeadRecords(config, launched, op.getResult());
   }
-  launch("linear", config, std::move(launched));
-  return success();
+  auto cut = [&](const Part& part, Config& config, Launch& own) {
+    const bool matrices = type.getRank() == 3;
+    config.set(matrices ? "batch" : "rows", builder.getI64IntegerAttr(part.count));
+    if (matrices) own.args[0].offset += part.first * x->batchStride;
+    moveColumns(own, 2, part.first * (matrices ? n : 1));
+    foldOffset(config, "act_offset", own.args[0], 1);
+  };
+  return launchParts("linear", config, launched, 1, op.getW(), *parts, cut, op);
 }
 
 LogicalResult EntryLowering::lower(graph::LinearSwigluOp op) {
   Config config;
   auto type = cast<RankedTensorType>(op.getWGate().getType());
-  auto gate = matrix(op.getWGate(), op, config);
-  auto up = weight(op.getWUp(), op);
-  if (failed(gate) || failed(up)) return failure();
+  describeMatrix(op.getWGate(), config);
+  auto parts = partsOf({op.getWGate(), op.getWUp()}, op);
+  if (failed(parts)) return failure();
   const Activation form = program.activationFor(encodingOf(op.getWGate()));
   auto x = recordsOf(op.getX(), 1, type.getDimSize(1), form, op);
   if (failed(x)) return failure();
   const int64_t inner = type.getDimSize(0);
   setProjection(config, "swiglu", 1, *x, ld(inner));
-  Launch launched{{{x->buffer, x->offset}, *gate, *up}, T(), {T()}, label(op, "linear_swiglu")};
-  if (!writeRecords(config, launched, op.getResult(), T(), 1, inner)) {
+  Launch launched{{{x->buffer, x->offset}, Value(), Value()}, T(), {T()}, label(op, "linear_swiglu")};
+  if (parts->size() > 1 || !writeRecords(config, launched, op.getResult(), T(), 1, inner)) {
     const Rows out = rows[op.getResult()] = newRows("swiglu", T(), inner);
     launched.args.push_back(out.buffer);
   }
-  foldOffset(config, "act_offset", launched.args[0], 1);
-  launch("linear", config, std::move(launched));
-  return success();
+  auto cut = [&](const Part& part, Config& config, Launch& own) {
+    config.set("rows", builder.getI64IntegerAttr(part.count));
+    moveColumns(own, 3, part.first);
+    foldOffset(config, "act_offset", own.args[0], 1);
+  };
+  return launchParts("linear", config, launched, 1, {op.getWGate(), op.getWUp()}, *parts, cut, op);
 }
 
 LogicalResult EntryLowering::lower(graph::RmsNormOp op) {
@@ -217,8 +229,9 @@ LogicalResult EntryLowering::lower(graph::LogitsOp op) {
   auto x = rowsOf(op.getX(), op);
   auto gamma = weight(op.getGamma(), op);
   Config config;
-  auto head = matrix(op.getHead(), op, config);
-  if (failed(x) || failed(gamma) || failed(head)) return failure();
+  describeMatrix(op.getHead(), config);
+  auto parts = partsOf(op.getHead(), op);
+  if (failed(x) || failed(gamma) || failed(parts)) return failure();
   auto type = cast<RankedTensorType>(op.getHead().getType());
   const Activation form = program.activationFor(encodingOf(op.getHead()));
   const Wanted wanted{form == Activation::kF32, form == Activation::kBf16, form == Activation::kI8};
@@ -230,13 +243,14 @@ LogicalResult EntryLowering::lower(graph::LogitsOp op) {
   if (failed(normed)) return failure();
   setProjection(config, "store", 1, *normed, ld(vocab));
   output = newBuffer("logits", R() * (4 * ld(vocab)), schedule::BufferKind::Output);
-  Launch launched{{{normed->buffer, normed->offset}, *head, output},
-                  R(),
-                  {R()},
-                  label(op, "logits")};
-  foldOffset(config, "act_offset", launched.args[0], 1);
-  launch("linear", config, std::move(launched));
-  return success();
+  auto cut = [&](const Part& part, Config& config, Launch& own) {
+    config.set("rows", builder.getI64IntegerAttr(part.count));
+    moveColumns(own, 2, part.first);
+    foldOffset(config, "act_offset", own.args[0], 1);
+  };
+  return launchParts("linear", config,
+                     {{{normed->buffer, normed->offset}, Value(), output}, R(), {R()}, label(op, "logits")}, 1,
+                     op.getHead(), *parts, cut, op);
 }
 
 // Views of rows per head: expand [T, h d] -> [T, h, d], cut [T, h, d'] out, collapse to [T, h d'].

@@ -71,8 +71,12 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
   }
 
   // One projection over the grouped rows. Inactive experts cost nothing: y counts the active ones.
+  // Of a bank that is cut, each dispatch serves the pairs of its experts and leaves the rows of others alone.
   auto project = [&](StringRef part, Config config, const Records& act, ArrayRef<Value> weights,
-                     bool gather, Value out) {
+                     bool gather, Value out) -> LogicalResult {
+    auto parts = partsOf(weights, op, /*columns=*/false);
+    if (failed(parts)) return failure();
+    describeMatrix(weights[0], config);
     config.set("experts", builder.getI64IntegerAttr(experts));
     config.set("top_k", builder.getI64IntegerAttr(topK));
     config.set("epilogue", builder.getStringAttr(weights.size() == 2 ? "swiglu" : "store"));
@@ -80,14 +84,16 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
     config.set("act_stride", builder.getI64IntegerAttr(act.stride));
     Launch launched{{{act.buffer, act.offset}}, T(), {T()}, label(op, part)};
     foldOffset(config, "act_offset", launched.args[0], 1);
-    launched.args.append(weights.begin(), weights.end());
+    launched.args.append(weights.size(), Value());
     launched.args.append({plan, out});
-    launch("experts", config, std::move(launched));
+    auto cut = [&](const Part& bank, Config& config, Launch&) {
+      if (parts->size() == 1) return;
+      config.set("first", builder.getI64IntegerAttr(bank.first));
+      config.set("bank", builder.getI64IntegerAttr(bank.count));
+    };
+    return launchParts("experts", config, launched, 1, weights, *parts, cut, op);
   };
   Config gateConfig, downConfig;
-  auto wGate = matrix(op.getWGate(), op, gateConfig), wUp = weight(op.getWUp(), op);
-  auto wDown = matrix(op.getWDown(), op, downConfig);
-  if (failed(wGate) || failed(wUp) || failed(wDown)) return failure();
   const Activation form = program.activationFor(encodingOf(op.getWUp()));
   auto x = recordsOf(op.getX(), 1, hidden, form, op);
   if (failed(x)) return failure();
@@ -98,11 +104,15 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
     inside = newRecords(pairs, 1, inner, downForm);
     gateConfig.set("out_act", builder.getStringAttr(name(downForm)));
     gateConfig.set("out_stride", builder.getI64IntegerAttr(inside.stride));
-    project("experts_gate_up_records", gateConfig, *x, {*wGate, *wUp}, /*gather=*/true, inside.buffer);
+    if (failed(project("experts_gate_up_records", gateConfig, *x, {op.getWGate(), op.getWUp()},
+                       /*gather=*/true, inside.buffer)))
+      return failure();
   } else {
     const Rows h = newRows("experts_gate_up", pairs, inner);
     gateConfig.set("out_ld", builder.getI64IntegerAttr(h.ld));
-    project("experts_gate_up", gateConfig, *x, {*wGate, *wUp}, /*gather=*/true, h.buffer);
+    if (failed(project("experts_gate_up", gateConfig, *x, {op.getWGate(), op.getWUp()}, /*gather=*/true,
+                       h.buffer)))
+      return failure();
     inside = {h.buffer, 0, 4 * h.ld, 0};
     if (downForm != Activation::kF32) {
       inside = newRecords(pairs, 1, inner, downForm);
@@ -111,7 +121,8 @@ LogicalResult EntryLowering::lower(graph::MoeExpertsOp op) {
   }
   const Rows y = newRows("experts_down", pairs, hidden);
   downConfig.set("out_ld", builder.getI64IntegerAttr(y.ld));
-  project("experts_down", downConfig, inside, {*wDown}, /*gather=*/false, y.buffer);
+  if (failed(project("experts_down", downConfig, inside, {op.getWDown()}, /*gather=*/false, y.buffer)))
+    return failure();
   return combineExperts(op, y, share);
 }
 

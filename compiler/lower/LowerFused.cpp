@@ -154,7 +154,7 @@ FailureOr<bool> EntryLowering::lowerWithRouter(graph::RmsNormOp op) {
     if (llvm::any_of(linear.getResult().getUsers(), llvm::IsaPred<graph::MoeRouteOp>))
       router = linear;
   }
-  if (!router || router.getW().getType().getRank() != 2 ||
+  if (!router || router.getW().getType().getRank() != 2 || !bindsWhole(router.getW()) ||
       program.activationFor(encodingOf(router.getW())) != Activation::kF32)
     return false;
   const std::optional<Activation> form = onlyForm(op.getResult(), router);

@@ -81,6 +81,12 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     lowering.rowBytes = rowBytes;
     for (func::FuncOp function : functions)
       if (failed(lowering.lowerEntry(function))) return failure();
+    // What not every device of the kind binds, the loader must find on the device.
+    if (std::optional<std::string> word = profile.bindingFeature(lowering.longestBinding)) {
+      features.push_back(*word);
+      llvm::sort(features);
+      program.setFeaturesAttr(builder.getStrArrayAttr(features));
+    }
     return success();
   }
 };

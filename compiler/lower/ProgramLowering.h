@@ -4,6 +4,7 @@
 #ifndef FATHOM_COMPILER_LOWER_PROGRAMLOWERING_H
 #define FATHOM_COMPILER_LOWER_PROGRAMLOWERING_H
 
+#include <algorithm>
 #include <string>
 
 #include "compiler/target/TargetProfile.h"
@@ -48,12 +49,16 @@ class ProgramLowering {
   /// The form of the activations of a product with weights of this encoding on this target.
   Activation activationFor(graph::Encoding encoding) const;
 
+  /// A dispatch binds so many bytes of a weight.
+  void noteBinding(int64_t bytes) { longestBinding = std::max(longestBinding, bytes); }
+
   schedule::ProgramOp program;
   const TargetProfile& profile;
   WeightTable& weights;
   /// Element type of the cache: "f32" when the model is compiled in float32, else "bf16".
   mlir::StringRef cacheElement;
   int64_t pageTokens = 64, rowBytes = 0;
+  int64_t longestBinding = 0;
 
  private:
   mlir::Block::iterator kernelEnd();

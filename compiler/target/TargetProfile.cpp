@@ -82,7 +82,7 @@ const GpuField kGpuFields[] = {
     {"subgroup_size", &GpuProfile::subgroupSize, nullptr, 0, 128},
     {"workgroup_size", &GpuProfile::workgroupSize, nullptr, 32, 1024},
     {"shared_bytes", &GpuProfile::sharedBytes, nullptr, 16384, 1 << 20},
-    {"max_buffer_range", &GpuProfile::maxBufferRange, nullptr, 1 << 27, int64_t{1} << 40},
+    {"max_buffer_range", &GpuProfile::maxBufferRange, nullptr, 1 << 12, int64_t{1} << 40},
     {"native_f16", nullptr, &GpuProfile::nativeF16},
     {"native_i8", nullptr, &GpuProfile::nativeI8},
     {"native_i16", nullptr, &GpuProfile::nativeI16},
@@ -154,6 +154,12 @@ llvm::Error readRates(const llvm::json::Value& value, llvm::StringRef where, llv
 }
 
 }  // namespace
+
+std::optional<std::string> TargetProfile::bindingFeature(int64_t bytes) const {
+  constexpr int64_t kPromised = int64_t{1} << 27, kMega = 1 << 20;  // by Vulkan
+  if (!gpu || gpu->isa != "spirv" || bytes <= kPromised) return std::nullopt;
+  return "range_" + std::to_string((bytes + kMega - 1) / kMega) + "m";
+}
 
 void TargetProfile::setFeatures(std::vector<std::string> names) {
   llvm::sort(names);

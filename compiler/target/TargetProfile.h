@@ -33,7 +33,7 @@ struct GpuProfile {
   int64_t subgroupSize = 0;     // lanes that run together; 0: any, kernels must not depend on it
   int64_t workgroupSize = 64;   // lanes of a workgroup, a power of two of at least 32
   int64_t sharedBytes = 16384;  // workgroup memory that a kernel may use
-  int64_t maxBufferRange = 1 << 27;  // bytes that a kernel's binding may span
+  int64_t maxBufferRange = 1 << 27;  // bytes that a kernel's binding may span; weights are cut by it
 
   bool nativeF16 = false;    // arithmetic and storage of float16
   bool nativeI8 = false;     // 8-bit integers, in storage as well
@@ -87,6 +87,12 @@ struct TargetProfile {
   std::optional<DeviceRates> measured;
   /// What the maker of a device of this kind publishes (docs/design/006-estimates.md).
   std::optional<DeviceRates> published;
+
+  /// The most bytes that a dispatch's binding may span.
+  int64_t maxBinding() const { return gpu ? gpu->maxBufferRange : INT64_MAX; }
+
+  /// The feature that a device must have to bind `bytes` at once; none where every device does.
+  std::optional<std::string> bindingFeature(int64_t bytes) const;
 
   /// What the byte offset of a dispatch's binding must be a multiple of; the rest of an offset goes
   /// into the kernel's configuration. 1: any offset may be bound.

@@ -170,6 +170,26 @@ LogicalResult BufferOp::verify() {
   return success();
 }
 
+void UseWeightOp::build(OpBuilder &builder, OperationState &state, FlatSymbolRefAttr weight) {
+  state.getOrAddProperties<Properties>().weight = weight;
+  state.addTypes(BufferType::get(builder.getContext()));
+}
+
+void UseWeightOp::build(OpBuilder &builder, OperationState &state, FlatSymbolRefAttr weight,
+                        int64_t offset, int64_t length) {
+  build(builder, state, weight);
+  state.getOrAddProperties<Properties>().offset = builder.getI64IntegerAttr(offset);
+  state.getOrAddProperties<Properties>().length = builder.getI64IntegerAttr(length);
+}
+
+LogicalResult UseWeightOp::verify() {
+  const bool valid = getOffset() ? *getOffset() >= 0 && getLength() && *getLength() > 0 : !getLength();
+  if (!valid)  // C2
+    return emitOpError("C2: expected an offset that is not negative and a length greater than 0, or "
+                       "none of them");
+  return success();
+}
+
 void UseWeightOp::getAsmResultNames(function_ref<void(Value, StringRef)> setName) {
   setName(getResult(), "w");
 }

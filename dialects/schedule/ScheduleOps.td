@@ -255,17 +255,31 @@ def Schedule_UseWeightOp : Schedule_Op<"use_weight",
     [HasParent<"EntryOp">, Pure,
      DeclareOpInterfaceMethods<SymbolUserOpInterface>,
      DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
-  let summary = "the memory of a weight";
+  let summary = "the memory of a weight, or of a part of it";
   let description = [{
+    With `bytes(offset, length)` the part that begins `offset` bytes into the weight's encoded form:
+    of a weight that is more than the target binds at once, each dispatch takes a part.
+
     Constraints:
     - C1: the module around the program has a `schedule.weight` of that name.
+    - C2: `offset` is not negative, `length` is greater than 0; there are both or none.
 
-    Example: `%w = schedule.use_weight @layers.0.attn.q`
+    Example:
+    ```mlir
+    %w = schedule.use_weight @layers.0.attn.q
+    %half = schedule.use_weight @head bytes(65536, 65536)
+    ```
   }];
-  let arguments = (ins FlatSymbolRefAttr:$weight);
+  let arguments = (ins FlatSymbolRefAttr:$weight, OptionalAttr<Schedule_I64>:$offset,
+                       OptionalAttr<Schedule_I64>:$length);
   let results = (outs Schedule_BufferType:$result);
-  let assemblyFormat = "$weight attr-dict";
-  let hasVerifier = 0;
+  let assemblyFormat = [{
+    $weight (`bytes` `(` custom<Count>($offset)^ `,` custom<Count>($length) `)`)? attr-dict
+  }];
+  let skipDefaultBuilders = 1;
+  let builders = [
+    OpBuilder<(ins "::mlir::FlatSymbolRefAttr":$weight)>,
+    OpBuilder<(ins "::mlir::FlatSymbolRefAttr":$weight, "int64_t":$offset, "int64_t":$length)>];
 }
 
 def Schedule_UseCacheOp : Schedule_Op<"use_cache",

@@ -150,9 +150,14 @@ absl::Status AddCall(const Artifact& artifact, uint32_t program, const std::stri
     const auto shared =
         described.shared.find({IntegerOr(config, "experts", 0), IntegerOr(config, "top_k", 0)});
     if (shared != described.shared.end()) use.shared_experts = shared->second;
+    double bound = 0, all = 0;
     for (const schema::Binding* binding : *command->bindings()) {
-      if (binding->tensor() >= 0) use.tensors.push_back(static_cast<double>(binding->length()));
+      if (binding->tensor() < 0) continue;
+      use.tensors.push_back(static_cast<double>(binding->length()));
+      bound += use.tensors.back();
+      all += static_cast<double>(artifact.header().tensors()->Get(binding->tensor())->length());
     }
+    if (all > 0) use.share = bound / all;
     FATHOM_ASSIGN_OR_RETURN(const KernelCost cost, CostOf(use, config, work));
     const auto [it, inserted] = place.try_emplace(use.name, test->kernels.size());
     if (inserted) test->kernels.emplace_back();

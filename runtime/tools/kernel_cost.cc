@@ -120,17 +120,22 @@ KernelCost Linear(const KernelUse& use, Config& c) {
 KernelCost Experts(const KernelUse& use, Config& c) {
   const double n = c.Size("rows"), k = c.Size("cols");
   const double all = c.Size("experts"), picked = c.Size("top_k");
-  const double tokens = static_cast<double>(use.rows), pairs = tokens * picked;
+  const double first = c.Number("first", 0), bank = c.Number("bank", static_cast<int64_t>(all));
+  const double tokens = static_cast<double>(use.rows);
   const std::string act = c.Text("act", "f32");
   // A routed expert stays cold when no token picks it.
   const double shared = std::min({static_cast<double>(use.shared_experts), picked, all});
   const double routed = all - shared;
   const double chance = routed > 0 ? std::min(1.0, (picked - shared) / routed) : 0;
-  const double hit = shared + routed * (1 - std::pow(1 - chance, tokens));
+  // Of a bank: the shared experts are the last.
+  const double own_shared = std::clamp(first + bank - routed, 0.0, std::min(shared, bank));
+  const double own_routed = bank - own_shared;
+  const double hit = own_shared + own_routed * (1 - std::pow(1 - chance, tokens));
+  const double pairs = tokens * (own_shared + own_routed * chance);
   KernelCost cost;
-  cost.weight_bytes = Sum(use.tensors) * hit / all;
+  cost.weight_bytes = Sum(use.tensors) * hit / std::max(bank, 1.0);
   // A gathered row is read once, whatever number of experts want it.
-  cost.other_bytes = (c.Flag("gather") ? tokens : pairs) * RecordBytes(act, k) +
+  cost.other_bytes = (c.Flag("gather") ? std::min(tokens, pairs) : pairs) * RecordBytes(act, k) +
                      (c.Has("out_act") ? c.FormBytes("out_act", pairs, n) : pairs * kF32Bytes * n) +
                      4 * (2 * all + 2 + pairs);
   cost.ops = 2 * pairs * n * k * (c.Text("epilogue", "store") == "swiglu" ? 2 : 1);
@@ -268,8 +273,9 @@ KernelCost CostOfFamily(const KernelUse& use, Config& c, const CallWork& work) {
   }
   KernelCost cost;
   if (family == "embed") {
-    cost.weight_bytes = Sum(use.tensors) / c.Size("vocab") * tokens;
-    cost.other_bytes = tokens * kF32Bytes * c.Size("hidden");
+    // Of a part of the table, the tokens that it has.
+    cost.weight_bytes = Sum(use.tensors) / c.Size("vocab") * tokens * use.share;
+    cost.other_bytes = tokens * kF32Bytes * c.Size("hidden") * use.share;
   } else if (family == "encode") {
     const double n = c.Size("n"), rows = tokens * c.Number("groups", 1);
     cost.other_bytes = rows * (kF32Bytes * n + RecordBytes(c.Text("act", "i8"), n));

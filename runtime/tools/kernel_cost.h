@@ -45,8 +45,9 @@ struct KernelCost {
 struct KernelUse {
   std::string name = {};    // for errors
   std::string family = {};  // "linear"
-  // Tensors bound, in order of the bindings: their lengths in bytes.
+  // Bytes bound of each tensor, in order of the bindings.
   std::vector<double> tensors = {};
+  double share = 1;  // of what these tensors have, the others being bound elsewhere
   // Rows of the activations of a product: its first push constant. Other kernels work on T rows.
   int64_t rows = 1;
   int64_t logit_rows = 1;   // R

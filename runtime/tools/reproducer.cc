@@ -45,6 +45,7 @@ absl::Status WriteReproducer(const std::string& folder, const Reproducer& reprod
                {"target", reproducer.target},
                {"entry", reproducer.entry},
                {"command", reproducer.command},
+               {"last", reproducer.last},
                {"label", reproducer.label},
                {"kernel", reproducer.kernel},
                {"T", reproducer.shape.tokens},
@@ -78,6 +79,7 @@ absl::StatusOr<Reproducer> ReadReproducer(const std::string& folder) {
     reproducer.target = json.at("target");
     reproducer.entry = json.at("entry");
     reproducer.command = json.at("command");
+    reproducer.last = json.at("last");
     reproducer.label = json.at("label");
     reproducer.kernel = json.at("kernel");
     reproducer.shape = {json.at("T"), json.at("B"), json.at("P"), json.at("R")};

@@ -24,7 +24,7 @@ struct Reproducer {
   std::string device, target, entry, label, kernel;
   CallShape shape;
   uint32_t cache_pages = 0;
-  uint32_t command = 0;  // of the entry point
+  uint32_t command = 0, last = 0;  // of the entry point; the same unless a weight is in parts
   double tolerance = 0;
   std::vector<ReproducerBuffer> buffers;
 };

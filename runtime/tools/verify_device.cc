@@ -71,13 +71,45 @@ absl::Status MakeCache(Side* side, uint32_t pages) {
   return absl::OkStatus();
 }
 
-// The dispatches of an entry point, by number of their command.
-std::vector<uint32_t> Dispatches(const schema::EntryPoint& entry) {
-  std::vector<uint32_t> list;
-  for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
-    if (entry.commands()->Get(i)->kind() == schema::CommandKind::dispatch) list.push_back(i);
+// The commands first .. last of an entry point that do one thing: a dispatch, or several that share
+// out a weight between them which the device cannot bind as a whole.
+struct Step {
+  uint32_t first, last;
+  std::string label;
+};
+
+// The weight that the dispatch takes a part of, or -1.
+int32_t TensorInParts(const Artifact& artifact, const schema::Command& command) {
+  for (const schema::Binding* binding : *command.bindings()) {
+    if (binding->tensor() >= 0 &&
+        binding->length() < artifact.header().tensors()->Get(binding->tensor())->length()) {
+      return binding->tensor();
+    }
   }
-  return list;
+  return -1;
+}
+
+std::vector<Step> Steps(const Program& program, const schema::EntryPoint& entry) {
+  std::vector<Step> steps;
+  int32_t last_tensor = -1;
+  for (uint32_t i = 0; i < entry.commands()->size(); ++i) {
+    const schema::Command& command = *entry.commands()->Get(i);
+    if (command.kind() != schema::CommandKind::dispatch) continue;
+    const std::string label = CommandLabel(program, command);
+    const int32_t tensor = TensorInParts(program.artifact(), command);
+    if (tensor >= 0 && tensor == last_tensor && steps.back().label == label) {
+      steps.back().last = i;
+    } else {
+      steps.push_back({i, i, label});
+    }
+    last_tensor = tensor;
+  }
+  return steps;
+}
+
+absl::Status RunStep(StepRunner& runner, uint32_t first, uint32_t last) {
+  for (uint32_t i = first; i <= last; ++i) FATHOM_RETURN_IF_ERROR(runner.Run(i));
+  return absl::OkStatus();
 }
 
 // What a binding of each side reaches that shows the same values.
@@ -145,9 +177,9 @@ class DeviceVerifier {
                                                       const std::vector<int32_t>& tokens,
                                                       int64_t position) const;
   absl::Status Walk(StepRunner& reference, StepRunner& device);
-  absl::Status Compare(StepRunner& reference, uint32_t reference_command, StepRunner& device,
-                       uint32_t device_command);
-  absl::Status Fail(const StepRunner& device, uint32_t command, Reproducer reproducer,
+  absl::Status Compare(StepRunner& reference, const Step& theirs, StepRunner& device,
+                       const Step& ours);
+  absl::Status Fail(const StepRunner& device, const Step& step, Reproducer reproducer,
                     size_t culprit, const Difference& difference) const;
   // Pairs by place where both sides bind the same number, else the last binding, the output.
   static std::vector<PlacePair> Pairs(const schema::Command& reference,
@@ -204,29 +236,28 @@ absl::StatusOr<int32_t> DeviceVerifier::Call(const std::string& entry,
 }
 
 absl::Status DeviceVerifier::Walk(StepRunner& reference, StepRunner& device) {
-  const std::vector<uint32_t> theirs = Dispatches(reference.entry());
-  const std::vector<uint32_t> ours = Dispatches(device.entry());
-  const auto label = [](const StepRunner& side, uint32_t command) {
-    return CommandLabel(side.program(), *side.entry().commands()->Get(command));
+  const std::vector<Step> theirs = Steps(reference.program(), reference.entry());
+  const std::vector<Step> ours = Steps(device.program(), device.entry());
+  const auto run = [](StepRunner& runner, const Step& step) {
+    return RunStep(runner, step.first, step.last);
   };
   size_t next = 0;
   for (size_t i = 0; i < ours.size(); ++i) {
     if (Interrupted()) return absl::CancelledError("stopped");
     progress_.Show(
         absl::StrFormat("%s, dispatch %d of %d", device.entry().name()->str(), i + 1, ours.size()));
-    const std::string wanted = label(device, ours[i]);
     size_t match = next;
-    while (match < theirs.size() && label(reference, theirs[match]) != wanted) ++match;
+    while (match < theirs.size() && theirs[match].label != ours[i].label) ++match;
     if (match == theirs.size()) {
-      FATHOM_RETURN_IF_ERROR(device.Run(ours[i]));
+      FATHOM_RETURN_IF_ERROR(run(device, ours[i]));
       ++unmatched_;
       continue;
     }
-    for (; next < match; ++next) FATHOM_RETURN_IF_ERROR(reference.Run(theirs[next]));
+    for (; next < match; ++next) FATHOM_RETURN_IF_ERROR(run(reference, theirs[next]));
     FATHOM_RETURN_IF_ERROR(Compare(reference, theirs[match], device, ours[i]));
     next = match + 1;
   }
-  for (; next < theirs.size(); ++next) FATHOM_RETURN_IF_ERROR(reference.Run(theirs[next]));
+  for (; next < theirs.size(); ++next) FATHOM_RETURN_IF_ERROR(run(reference, theirs[next]));
   return absl::OkStatus();
 }
 
@@ -249,16 +280,17 @@ std::vector<PlacePair> DeviceVerifier::Pairs(const schema::Command& reference,
   return pairs;
 }
 
-absl::Status DeviceVerifier::Compare(StepRunner& reference, uint32_t reference_command,
-                                     StepRunner& device, uint32_t device_command) {
-  const schema::Command& theirs = *reference.entry().commands()->Get(reference_command);
-  const schema::Command& ours = *device.entry().commands()->Get(device_command);
+absl::Status DeviceVerifier::Compare(StepRunner& reference, const Step& theirs, StepRunner& device,
+                                     const Step& ours) {
+  // Parts bind the same buffers.
+  const schema::Command& their_command = *reference.entry().commands()->Get(theirs.first);
+  const schema::Command& command = *device.entry().commands()->Get(ours.first);
   Reproducer reproducer;
-  reproducer.label = CommandLabel(device.program(), ours);
-  reproducer.kernel = device.program().header().kernels()->Get(ours.kernel())->name()->str();
+  reproducer.label = ours.label;
+  reproducer.kernel = device.program().header().kernels()->Get(command.kernel())->name()->str();
   std::vector<StepRunner::Place> reference_places;
   bool same_inputs = true;
-  for (const PlacePair& pair : Pairs(theirs, ours)) {
+  for (const PlacePair& pair : Pairs(their_command, command)) {
     if (reference.bytes(pair.reference) != device.bytes(pair.device)) {
       // Activations in another form: the device goes on with its own.
       same_inputs = false;
@@ -273,8 +305,8 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, uint32_t reference_c
     reproducer.buffers.push_back(std::move(buffer));
     reference_places.push_back(pair.reference);
   }
-  FATHOM_RETURN_IF_ERROR(reference.Run(reference_command));
-  FATHOM_RETURN_IF_ERROR(device.Run(device_command));
+  FATHOM_RETURN_IF_ERROR(RunStep(reference, theirs.first, theirs.last));
+  FATHOM_RETURN_IF_ERROR(RunStep(device, ours.first, ours.last));
   ++compared_;
 
   const double tolerance = ToleranceOf(*artifact_, reproducer.kernel, same_inputs, tolerance_);
@@ -304,10 +336,10 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, uint32_t reference_c
     }
   }
   if (!culprit.has_value()) return absl::OkStatus();
-  return Fail(device, device_command, std::move(reproducer), *culprit, worst);
+  return Fail(device, ours, std::move(reproducer), *culprit, worst);
 }
 
-absl::Status DeviceVerifier::Fail(const StepRunner& device, uint32_t command, Reproducer reproducer,
+absl::Status DeviceVerifier::Fail(const StepRunner& device, const Step& step, Reproducer reproducer,
                                   size_t culprit, const Difference& difference) const {
   reproducer.model = flags_.model;
   reproducer.device = device_.device->info().id;
@@ -315,7 +347,8 @@ absl::Status DeviceVerifier::Fail(const StepRunner& device, uint32_t command, Re
   reproducer.entry = device.entry().name()->str();
   reproducer.shape = device.shape();
   reproducer.cache_pages = device_.cache->pages();
-  reproducer.command = command;
+  reproducer.command = step.first;
+  reproducer.last = step.last;
   const std::string folder =
       flags_.reproducer.empty() ? std::string("fathom-reproducer") : flags_.reproducer;
   std::string text = absl::StrFormat(
@@ -350,7 +383,8 @@ absl::Status ReplayReproducer(const std::string& folder, const std::string& devi
   FATHOM_ASSIGN_OR_RETURN(
       Side side, OpenSide(std::move(artifact), device.empty() ? reproducer.device : device, "off"));
   const schema::EntryPoint* entry = side.program->FindEntry(reproducer.entry);
-  if (entry == nullptr || reproducer.command >= entry->commands()->size()) {
+  if (entry == nullptr || reproducer.command > reproducer.last ||
+      reproducer.last >= entry->commands()->size()) {
     return InputError(folder, "the artifact has changed: no such command");
   }
   FATHOM_RETURN_IF_ERROR(MakeCache(&side, reproducer.cache_pages));
@@ -373,7 +407,7 @@ absl::Status ReplayReproducer(const std::string& folder, const std::string& devi
     }
     FATHOM_RETURN_IF_ERROR(runner->Write({buffer.buffer, buffer.layer}, buffer.before));
   }
-  FATHOM_RETURN_IF_ERROR(runner->Run(reproducer.command));
+  FATHOM_RETURN_IF_ERROR(RunStep(*runner, reproducer.command, reproducer.last));
   for (const ReproducerBuffer& buffer : reproducer.buffers) {
     FATHOM_ASSIGN_OR_RETURN(const std::vector<uint8_t> found, runner->Read({buffer.buffer, buffer.layer}));
     Comparison last;

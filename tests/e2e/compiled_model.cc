@@ -49,13 +49,14 @@ int RunCompiler(const std::vector<std::string>& arguments, std::string* errors,
 }
 
 CompiledFile::CompiledFile(const std::string& checkpoint, const std::string& quantize,
-                           const std::string& target)
+                           const std::string& target, const std::vector<std::string>& more)
     : path_(TemporaryPath(".fathom")) {
   std::string errors;
+  std::vector<std::string> arguments = {checkpoint, "--quantize=" + quantize,
+                                        "--target=" + target, "-o", path_};
+  arguments.insert(arguments.end(), more.begin(), more.end());
   // Without ptxas: the interpreter reads PTX.
-  const int code = RunCompiler(
-      {checkpoint, "--quantize=" + quantize, "--target=" + target, "-o", path_}, &errors,
-      "PATH=/usr/bin:/bin");
+  const int code = RunCompiler(arguments, &errors, "PATH=/usr/bin:/bin");
   if (code != 0)
     throw std::runtime_error(checkpoint + ": compiler exit " + std::to_string(code) + ": " + errors);
 }

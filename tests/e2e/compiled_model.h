@@ -22,7 +22,9 @@ int RunCompiler(const std::vector<std::string>& arguments, std::string* errors =
 class CompiledFile {
  public:
   // Throws std::runtime_error with what the compiler printed. `target`: one, or several with commas.
-  CompiledFile(const std::string& checkpoint, const std::string& quantize, const std::string& target);
+  // `more`: further arguments.
+  CompiledFile(const std::string& checkpoint, const std::string& quantize, const std::string& target,
+               const std::vector<std::string>& more = {});
   ~CompiledFile();
   CompiledFile(const CompiledFile&) = delete;
   CompiledFile& operator=(const CompiledFile&) = delete;

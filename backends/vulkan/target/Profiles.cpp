@@ -39,7 +39,7 @@ const std::vector<Named>& table() {
 
     GpuProfile amd = spirv();
     amd.sharedBytes = 32768;
-    amd.maxBufferRange = int64_t{1} << 32;
+    amd.maxBufferRange = (int64_t{1} << 32) - 1;  // what the drivers of AMD and NVIDIA report
     amd.nativeF16 = amd.nativeI8 = amd.nativeI16 = true;
     made.push_back(
         {"vulkan:amd", amd, DeviceRates{"AMD Radeon RX 7900 XTX", 960, 122.8e3, 122.8e3, 61.4e3}});

@@ -60,6 +60,21 @@ void decodeSuperblock(KernelBuilder& k, const Row& r, const WeightLayout& layout
   }
 }
 
+void decodeRow(KernelBuilder& k, const Row& r, const WeightLayout& layout, int64_t cols) {
+  switch (layout.enc) {
+    case Enc::f32:
+      return decodeF32(k, r, cols);
+    case Enc::bf16:
+      return decodeBf16(k, r, cols);
+    case Enc::q8:
+    case Enc::q4:
+      k.forLoop(k.idx(0), k.idx(cols / kSuperblock), 1,
+                [&](Val s) { decodeSuperblock(k, r, layout, s, kSuperblock); });
+      if (cols % kSuperblock)
+        decodeSuperblock(k, r, layout, k.idx(cols / kSuperblock), cols % kSuperblock);
+  }
+}
+
 }  // namespace
 
 mlir::LogicalResult emitEmbed(KernelBuilder& k) {
@@ -67,6 +82,8 @@ mlir::LogicalResult emitEmbed(KernelBuilder& k) {
   int64_t vocab = cfg.in("vocab", 1, kMaxExtent);
   int64_t hidden = cfg.in("hidden", 1, kMaxExtent);
   int64_t outLd = cfg.in("out_ld", hidden, kMaxExtent, 16);
+  bool part = cfg.has("first");
+  int64_t first = cfg.in("first", 0, kMaxExtent - vocab, 1, 0);
   Enc enc = readEnc(cfg);
   if (cfg.failed()) return mlir::failure();
   WeightLayout layout(enc, vocab, hidden);
@@ -76,27 +93,19 @@ mlir::LogicalResult emitEmbed(KernelBuilder& k) {
   r.weight = k.in(k.i8());
   r.out = k.out(k.f32());
   Val token = toIndex(k.load(tokens, k.x()));
+  if (first) token = token - first;
   // One unsigned comparison would do; the builder's are signed.
   Val good = (token >= 0) & (token < vocab);
-  token = select(good, token, k.idx(0));
-  r.tile = token / kTileRows * layout.tileBytes;
-  r.row = token % kTileRows;
-  r.to = k.x() * outLd;
-  switch (enc) {
-    case Enc::f32:
-      decodeF32(k, r, hidden);
-      break;
-    case Enc::bf16:
-      decodeBf16(k, r, hidden);
-      break;
-    case Enc::q8:
-    case Enc::q4:
-      k.forLoop(k.idx(0), k.idx(hidden / kSuperblock), 1,
-                [&](Val s) { decodeSuperblock(k, r, layout, s, kSuperblock); });
-      if (hidden % kSuperblock)
-        decodeSuperblock(k, r, layout, k.idx(hidden / kSuperblock), hidden % kSuperblock);
-      break;
-  }
+  auto decode = [&](Val row) {
+    r.tile = row / kTileRows * layout.tileBytes;
+    r.row = row % kTileRows;
+    r.to = k.x() * outLd;
+    decodeRow(k, r, layout, hidden);
+  };
+  if (part)
+    k.ifThen(good, [&] { decode(token); });
+  else
+    decode(select(good, token, k.idx(0)));
   return mlir::success();
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // The `experts` kernel: each active expert's weights times the tokens that chose it.
+#include "compiler/kernels/ExpertBank.h"
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/LinearPanel.h"
 
@@ -11,6 +12,7 @@ mlir::LogicalResult emitExperts(KernelBuilder& k) {
   int64_t experts = cfg.in("experts", 1, kMaxExtent);
   int64_t topK = cfg.in("top_k", 1, kMaxExtent);
   bool gather = cfg.b("gather");
+  ExpertBank bank = ExpertBank::read(cfg, experts);
   if (cfg.failed()) return mlir::failure();
 
   LinearPanel panel;
@@ -27,13 +29,14 @@ mlir::LogicalResult emitExperts(KernelBuilder& k) {
   auto planned = [&](Val i) { return toIndex(k.load(plan, i)); };
   Val active = k.y();
   k.ifThen(active < planned(k.idx(0)), [&] {
-    Val expert = planned(active + 1);
-    Val begin = planned(active + (1 + experts)), end = planned(active + (2 + experts));
-    panel.matrix = expert * WeightLayout(c.enc, c.rows, c.cols).matrixBytes;
-    panel.emit(k, k.x(), begin, end, [&](Val p) {
-      Val pair = planned(p + (2 * experts + 2));
-      Val from = gather ? pair / topK : p, to = gather ? p : pair;
-      return LinearPanel::Row{from * c.actStride, to * outStride, p};
+    bank.serve(k, planned(active + 1), [&](Val expert) {
+      Val begin = planned(active + (1 + experts)), end = planned(active + (2 + experts));
+      panel.matrix = expert * WeightLayout(c.enc, c.rows, c.cols).matrixBytes;
+      panel.emit(k, k.x(), begin, end, [&](Val p) {
+        Val pair = planned(p + (2 * experts + 2));
+        Val from = gather ? pair / topK : p, to = gather ? p : pair;
+        return LinearPanel::Row{from * c.actStride, to * outStride, p};
+      });
     });
   });
   return mlir::success();

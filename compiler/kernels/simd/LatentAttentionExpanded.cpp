@@ -49,7 +49,7 @@ class Expanded {
   int64_t rowWords() const { return (rank_ + dim_) / form_.per(); }
 
   KernelBuilder& k_;
-  int64_t heads_ = 0, rank_ = 0, dim_ = 0, nope_ = 0, v_ = 0;
+  int64_t heads_ = 0, rank_ = 0, dim_ = 0, nope_ = 0, v_ = 0, outLd_ = 0;
   int64_t qLd_ = 0, qHeadLd_ = 0, qOffset_ = 0;
   double scale_ = 1;
   Enc enc_ = Enc::f32;
@@ -70,6 +70,7 @@ void Expanded::readConfig() {
   dim_ = cfg.in("dim", 2, 1 << 12, 2);
   nope_ = cfg.in("nope", 16, 1 << 12, 16);
   v_ = cfg.in("v", 16, 1 << 12, 16);
+  outLd_ = cfg.in("out_ld", heads_ * v_, kMaxStride, 1, heads_ * v_);
   scale_ = cfg.f("scale");
   qLd_ = cfg.in("q_ld", 0, kMaxStride);
   qHeadLd_ = cfg.in("q_head_ld", 0, kMaxStride);
@@ -269,7 +270,7 @@ LogicalResult Expanded::emit() {
   else
     latent_ = k_.scratch(form_.type(k_), 4 * rankWords() * pageTokens);
 
-  Val head = k_.x(), b = k_.y(), base = b * pages, outLd = k_.idx(heads_ * v_);
+  Val head = k_.x(), b = k_.y(), base = b * pages, outLd = k_.idx(outLd_);
   auto range = tokensOf(k_, sequence, tokens, b);
   Val end = range.second;
   k_.ifThen(range.first < end, [&] {

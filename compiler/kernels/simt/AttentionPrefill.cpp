@@ -119,10 +119,11 @@ LogicalResult emitLatentAttentionExpanded(SimtBuilder& k) {
   double scale = cfg.f("scale");
   int64_t qLd = cfg.in("q_ld", 0, kMaxOffset), qHeadLd = cfg.in("q_head_ld", 0, kMaxOffset);
   int64_t qOffset = cfg.in("q_offset", 0, kMaxOffset);
+  int64_t outLd = cfg.in("out_ld", heads * v, kMaxOffset, 1, roundUp(heads * v, kTileRows));
   Enc enc = readEnc(cfg);
   CacheRows cache = CacheRows::read(cfg, rank + dim);
   if (cfg.failed()) return failure();
-  int64_t width = rank + dim, outLd = roundUp(heads * v, kTileRows);
+  int64_t width = rank + dim;
   int64_t queries = AttentionShape::prefill(k.gpu(), width, rank).queries;
 
   Buf q = k.f32View(k.binding());

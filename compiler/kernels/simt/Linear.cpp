@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // linear and experts on GPUs: what their workgroups make of the grid.
+#include "compiler/kernels/ExpertBank.h"
 #include "compiler/kernels/simt/Emitters.h"
 #include "compiler/kernels/simt/Norm.h"
 #include "compiler/kernels/simt/Projection.h"
@@ -142,6 +143,7 @@ LogicalResult emitExperts(SimtBuilder& k) {
   int64_t experts = cfg.in("experts", 1, kMaxExtent);
   int64_t topK = cfg.in("top_k", 1, kMaxExtent);
   bool gather = cfg.b("gather");
+  ExpertBank bank = ExpertBank::read(cfg, experts);
   if (cfg.failed()) return failure();
   p.input.binding = k.binding();
   p.weight = k.binding();
@@ -154,13 +156,15 @@ LogicalResult emitExperts(SimtBuilder& k) {
   auto planned = [&](Val i) { return toIndex(k.load(plan, i)); };
   Val active = k.y();
   k.ifThen(active < planned(k.idx(0)), [&] {
-    Val matrix = planned(active + 1) * matrixWords;
-    Val begin = planned(active + (1 + experts)), end = planned(active + (2 + experts));
-    k.forLoop(begin, end, p.shape().tokens, [&](Val first) {
-      p.emit(k.x(), matrix, first, end, [&](Val row) {
-        Val pair = planned(row + (2 * experts + 2));
-        Val from = gather ? pair / topK : row, to = gather ? row : pair;
-        return Projection::Row{from * (p.actStride() / 4), to * p.outStep(), k.idx(0)};
+    bank.serve(k, planned(active + 1), [&](Val expert) {
+      Val matrix = expert * matrixWords;
+      Val begin = planned(active + (1 + experts)), end = planned(active + (2 + experts));
+      k.forLoop(begin, end, p.shape().tokens, [&](Val first) {
+        p.emit(k.x(), matrix, first, end, [&](Val row) {
+          Val pair = planned(row + (2 * experts + 2));
+          Val from = gather ? pair / topK : row, to = gather ? row : pair;
+          return Projection::Row{from * (p.actStride() / 4), to * p.outStep(), k.idx(0)};
+        });
       });
     });
   });

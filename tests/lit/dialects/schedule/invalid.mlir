@@ -332,3 +332,16 @@ schedule.program @p target("cpu") driver("cpu") features([]) kv({layers = 2, pag
     %1 = schedule.use_cache %0 layer 2
   }
 }
+
+// -----
+
+schedule.weight @w : tensor<16x16xf32, #graph.encoding<q8>> {
+  %0 = graph.param "a" : tensor<16x16xf32>
+  schedule.yield %0 : tensor<16x16xf32>
+}
+schedule.program @p target("cpu") driver("cpu") features([]) {
+  schedule.entry @use_weight_c2 {
+    // expected-error@+1 {{C2: expected an offset that is not negative and a length greater than 0}}
+    %0 = schedule.use_weight @w bytes(0, 0)
+  }
+}

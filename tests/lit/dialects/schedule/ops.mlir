@@ -41,6 +41,8 @@ schedule.program @p target("cpu:x86-64-v4") driver("cpu") features(["avx512f"]) 
     %layer = schedule.use_cache %kv layer 1
     // CHECK: %[[W:.*]] = schedule.use_weight @layers.0.uk
     %w = schedule.use_weight @layers.0.uk
+    // CHECK: schedule.use_weight @layers.0.uk bytes(1088, 2176)
+    %part = schedule.use_weight @layers.0.uk bytes(1088, 2176)
     // CHECK: schedule.dispatch @experts_0 grid(11, min(64, T * 6), T ceildiv 16) (%[[X]], %[[W]] + 4096, %[[Y]]) push(T) label "layers.0/up"
     schedule.dispatch @experts_0 grid(11, min(64, T * 6), T ceildiv 16) (%x, %w + 4096, %y + 0) push(T) label "layers.0/up"
     // CHECK: schedule.barrier

@@ -39,6 +39,44 @@ TEST(Embed, DecodesRows) {
   }
 }
 
+// A table in two parts: each dispatch writes the rows of its tokens and leaves the others alone.
+TEST(Embed, TakesPartsOfTheTable) {
+  constexpr int64_t kVocab = 37, kCut = 16, kHidden = 93;
+  for (const std::string& profile : runnableProfiles()) {
+    SCOPED_TRACE(profile);
+    std::vector<KernelSpec> specs;
+    for (const std::string enc : kEncodings) {
+      specs.push_back({enc + "low", "embed", config(kCut, kHidden, enc) + ", first = 0"});
+      specs.push_back({enc + "high", "embed",
+                       config(kVocab - kCut, kHidden, enc) + ", first = " + std::to_string(kCut)});
+    }
+    auto image = KernelImage::build(profile, specs);
+    ASSERT_TRUE(image);
+    for (const std::string enc : kEncodings) {
+      SCOPED_TRACE(enc);
+      const int64_t ld = (kHidden + 15) / 16 * 16;
+      TestWeight weight = encodeWeight(enc, randomFloats(kVocab * kHidden, 5), kVocab, kHidden);
+      auto cut = weight.bytes.begin() + weight.bytes.size() / 3;  // of three tiles
+      Guarded<uint8_t> low(std::vector<uint8_t>(weight.bytes.begin(), cut));
+      Guarded<uint8_t> high(std::vector<uint8_t>(cut, weight.bytes.end()));
+      Guarded<int32_t> tokens(std::vector<int32_t>{36, 0, 15, 16, -1, 37, INT32_MIN, 17});
+      Guarded<float> out(std::vector<float>(tokens.size() * ld, -7));
+      image->run(enc + "low", tokens.size(), 1, 1, {tokens, low, out});
+      for (size_t t = 0; t < tokens.size(); ++t) {
+        bool there = tokens[t] >= 0 && tokens[t] < kCut;
+        for (int64_t k = 0; k < kHidden; ++k)
+          ASSERT_EQ(out[t * ld + k], there ? weight.values[tokens[t] * kHidden + k] : -7) << t;
+      }
+      image->run(enc + "high", tokens.size(), 1, 1, {tokens, high, out});
+      for (size_t t = 0; t < tokens.size(); ++t) {
+        bool there = tokens[t] >= 0 && tokens[t] < kVocab;
+        for (int64_t k = 0; k < kHidden; ++k)
+          ASSERT_EQ(out[t * ld + k], there ? weight.values[tokens[t] * kHidden + k] : -7) << t;
+      }
+    }
+  }
+}
+
 TEST(Embed, NamesFamilyAndField) {
   KernelSpec spec{"e", "embed", config(37, 64, "q4")};
   EXPECT_EQ(compileError("cpu:x86-64-v3", spec), "");

@@ -40,8 +40,19 @@ TEST_P(Experts, MatchesPlainLoops) {
            "\", gather = " + (gather ? "true" : "false") +
            ", panel_tiles = " + std::to_string(kPanelTiles);
   };
-  auto image = KernelImage::build(c.profile, {{"up", "experts", config("swiglu", true)},
-                                              {"down", "experts", config("store", false)}});
+  // The whole bank, and the same in parts of two and three experts, which are alike for all
+  // encodings.
+  std::vector<std::pair<int64_t, int64_t>> parts;
+  if (c.enc == "q8" && c.act == "i8") parts = {{0, 2}, {2, 3}};
+  std::vector<KernelSpec> specs = {{"up", "experts", config("swiglu", true)},
+                                   {"down", "experts", config("store", false)}};
+  for (const auto& [first, count] : parts) {
+    std::string bank =
+        ", first = " + std::to_string(first) + ", bank = " + std::to_string(count);
+    specs.push_back({"up" + std::to_string(first), "experts", config("swiglu", true) + bank});
+    specs.push_back({"down" + std::to_string(first), "experts", config("store", false) + bank});
+  }
+  auto image = KernelImage::build(c.profile, specs);
   ASSERT_TRUE(image);
 
   std::vector<TestWeight> gates, ups;
@@ -53,6 +64,10 @@ TEST_P(Experts, MatchesPlainLoops) {
     upBytes.insert(upBytes.end(), ups[e].bytes.begin(), ups[e].bytes.end());
   }
   Guarded<uint8_t> gate(gateBytes), up(upBytes);
+  auto partOf = [&](const std::vector<uint8_t>& bytes, int64_t first, int64_t count) {
+    auto begin = bytes.begin() + bytes.size() / kExperts * first;
+    return std::vector<uint8_t>(begin, begin + bytes.size() / kExperts * count);
+  };
 
   std::vector<std::vector<int32_t>> routings = {
       {3, 1},                                                  // one token
@@ -81,6 +96,15 @@ TEST_P(Experts, MatchesPlainLoops) {
                             dot(ups[expert].values.data() + n * kCols, a, kCols));
         ASSERT_NEAR(out[p * ld(kRows) + n], e.value, e.tolerance) << "pair " << p << " row " << n;
       }
+    Guarded<float> inParts(pairs * ld(kRows));
+    for (const auto& [first, count] : parts) {
+      Guarded<uint8_t> gatePart(partOf(gateBytes, first, count)),
+          upPart(partOf(upBytes, first, count));
+      image->run("up" + std::to_string(first), panels, y, 1, {acts, gatePart, upPart, plan, inParts},
+                 {tokens});
+    }
+    for (int64_t i = 0; !parts.empty() && i < pairs * ld(kRows); ++i)
+      ASSERT_EQ(inParts[i], out[i]) << i;
 
     // Scattering: row p of the activations belongs to the pair order[p], whose number is the row of
     // out.
@@ -96,6 +120,14 @@ TEST_P(Experts, MatchesPlainLoops) {
         ASSERT_NEAR(back[order[p] * ld(kRows) + n], e.value, e.tolerance)
             << "pair " << p << " row " << n;
       }
+    Guarded<float> backInParts(pairs * ld(kRows));
+    for (const auto& [first, count] : parts) {
+      Guarded<uint8_t> upPart(partOf(upBytes, first, count));
+      image->run("down" + std::to_string(first), panels, y, 1,
+                 {sortedActs, upPart, plan, backInParts}, {tokens});
+    }
+    for (int64_t i = 0; !parts.empty() && i < pairs * ld(kRows); ++i)
+      ASSERT_EQ(backInParts[i], back[i]) << i;
   }
 }
 

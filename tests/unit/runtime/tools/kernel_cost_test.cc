@@ -74,6 +74,28 @@ TEST(KernelCost, ExpertsThatAreHit) {
   EXPECT_NEAR(Cost("experts", config, {1, 100000, 0}, use).weight_bytes, 20000, 1e-6);
 }
 
+TEST(KernelCost, PartsAddUpToTheWhole) {
+  json config = {{"rows", 16}, {"cols", 64}, {"experts", 10}, {"top_k", 4}, {"act", "i8"}};
+  const KernelUse whole{.tensors = {10000}, .rows = 3, .shared_experts = 2};
+  const KernelCost all = Cost("experts", config, {1, 3, 0}, whole);
+  // Experts 0 to 6 are routed, 7 is as well, 8 and 9 are shared.
+  double weights = 0, ops = 0;
+  for (const auto& [first, bank] : {std::pair{0, 7}, {7, 3}}) {
+    KernelUse use = whole;
+    use.tensors = {1000.0 * bank};
+    config["first"] = first;
+    config["bank"] = bank;
+    const KernelCost cost = Cost("experts", config, {1, 3, 0}, use);
+    weights += cost.weight_bytes;
+    ops += cost.ops;
+  }
+  EXPECT_DOUBLE_EQ(weights, all.weight_bytes);
+  EXPECT_DOUBLE_EQ(ops, all.ops);
+  // Two thirds of a table of 30 rows: 4 of 6 tokens.
+  config = {{"vocab", 20}, {"hidden", 8}, {"first", 10}};
+  Expect(Cost("embed", config, {1, 6, 0}, {.tensors = {2000}, .share = 2.0 / 3}), 400, 0, 4 * 32, 0);
+}
+
 TEST(KernelCost, Attention) {
   json config = {{"heads", 2}, {"rank", 32}, {"dim", 16}, {"kv", "bf16"}, {"splits", 4}};
   // One token that sees 100 rows of 48 values.
