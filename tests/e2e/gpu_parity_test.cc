@@ -186,9 +186,9 @@ int ReplaceInLines(std::string* text, size_t begin, const std::string& line,
 }
 
 // q8 against a CPU that multiplies attention in float32 too. Steps are equal to the last bits of
-// float32 until one of them moves an activation across the middle between two int8 codes; from there
-// on the difference is that of an encoding (docs/howto/debug-a-wrong-result.md). A kernel that scales,
-// rounds or adds otherwise would be far off at every step.
+// float32 until one of them moves an activation across the middle between two int8 codes; from
+// there on the difference is that of an encoding (docs/howto/debug-a-wrong-result.md). A kernel
+// that scales, rounds or adds otherwise would be far off at every step.
 TEST(GpuEncoded, PartsFromTheCpuOnlyWhereACodeFlips) {
   constexpr const char* kOnes[] = {"lavapipe", "ptx"};
   std::string targets = TargetsOf(kOnes);
