@@ -19,7 +19,7 @@ namespace fathom::lower {
 
 /// Runs of the context that one token's attention is cut into. Fixed, so that a result does not
 /// depend on the number of workers; enough of them to keep a machine of many cores busy at long
-/// contexts.
+/// contexts. GPUs' profiles say theirs.
 constexpr int64_t kSplits = 16;
 
 /// The encoding of an encoded weight.
@@ -79,6 +79,9 @@ class EntryLowering {
  private:
   using Config = mlir::NamedAttrList;
 
+  int64_t splits() const {
+    return program.profile.gpu ? program.profile.gpu->attentionSplits : kSplits;
+  }
   mlir::LogicalResult lowerOp(mlir::Operation* op);
   mlir::LogicalResult lower(graph::EmbedOp op);
   mlir::LogicalResult lower(graph::LinearOp op);

@@ -83,8 +83,8 @@ LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
 LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config config,
                                          SmallVector<Arg> args, int64_t heads, int64_t width,
                                          Value result) {
-  const Value partial = newBuffer("partial", T() * (4 * kSplits * heads * (width + 16)));
-  config.set("splits", builder.getI64IntegerAttr(kSplits));
+  const Value partial = newBuffer("partial", T() * (4 * splits() * heads * (width + 16)));
+  config.set("splits", builder.getI64IntegerAttr(splits()));
   args.push_back(partial);
   const bool rotates = config.get("rotate") != nullptr;
   launch(family, config, {std::move(args), T(), {P()}, label(op, rotates ? "attention_rotated" : "attention")});
@@ -100,7 +100,7 @@ LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config
   Config combine;
   combine.set("heads", builder.getI64IntegerAttr(heads));
   combine.set("width", builder.getI64IntegerAttr(width));
-  combine.set("splits", builder.getI64IntegerAttr(kSplits));
+  combine.set("splits", builder.getI64IntegerAttr(splits()));
   Launch launched{{partial}, T(), {}, label(op, "attention_combine")};
   if (auto records = recordsOfHeads(result, heads, width)) {
     combine.set("out_act", builder.getStringAttr(name(records->first)));

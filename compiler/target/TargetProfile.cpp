@@ -88,8 +88,9 @@ const GpuField kGpuFields[] = {
     {"native_i16", nullptr, &GpuProfile::nativeI16},
     {"dot8", nullptr, &GpuProfile::dot8},
     {"async_copy", nullptr, &GpuProfile::asyncCopy},
-    {"rows_per_lane", &GpuProfile::rowsPerLane, nullptr, 4, 16},
+    {"shares_sums", nullptr, &GpuProfile::sharesSums},
     {"tokens_per_lane", &GpuProfile::tokensPerLane, nullptr, 1, 32},
+    {"attention_splits", &GpuProfile::attentionSplits, nullptr, 1, 256},
     {"load_width", &GpuProfile::loadWidth, nullptr, 4, 16},
 };
 
@@ -122,8 +123,6 @@ llvm::Error readGpu(const llvm::json::Object& object, llvm::StringRef where, Gpu
   if (!powerOfTwo(out.workgroupSize)) return fieldError(where, "workgroup_size", "a power of two");
   if (!powerOfTwo(out.subgroupSize))
     return fieldError(where, "subgroup_size", "0 or a power of two");
-  if (out.rowsPerLane != 4 && out.rowsPerLane != 16)
-    return fieldError(where, "rows_per_lane", "4 or 16");
   if (!powerOfTwo(out.loadWidth)) return fieldError(where, "load_width", "4, 8 or 16");
   return llvm::Error::success();
 }

@@ -42,8 +42,9 @@ struct GpuProfile {
   std::string mma = "none";  // matrix units: "none", "mma_sync" or "coop"
   bool asyncCopy = false;    // copies from memory to workgroup memory beside the arithmetic
 
-  int64_t rowsPerLane = 4;    // outputs of a projection that a lane computes: 4 or 16
+  bool sharesSums = true;  // with few tokens lanes share an output's sum through workgroup memory
   int64_t tokensPerLane = 8;  // tokens of a matrix product with many tokens that a lane computes
+  int64_t attentionSplits = 16;  // parts of the context that workgroups share, per token decoded
   int64_t loadWidth = 16;     // bytes of the widest load worth making: 4, 8 or 16
 
   /// Offsets of bindings are multiples of this. The runtime's transient buffers and tensors begin

@@ -90,9 +90,10 @@ void lowerSignature(gpu::GPUFuncOp func) {
   // well: only arrays of whole vectors are aligned like one.
   for (auto [i, shared] : llvm::enumerate(func.getWorkgroupAttributions())) {
     auto type = cast<MemRefType>(shared.getType());
-    int64_t bytes = type.getNumElements() * type.getElementTypeBitWidth() / 8;
-    func.setWorkgroupAttributionAttr(i, "llvm.align",
-                                     b.getI64IntegerAttr(bytes % 16 == 0 ? 16 : 4));
+    int64_t each = getElementTypeOrSelf(type.getElementType()).getIntOrFloatBitWidth() / 8;
+    if (auto vector = dyn_cast<VectorType>(type.getElementType())) each *= vector.getNumElements();
+    bool whole = type.getNumElements() * each % 16 == 0;
+    func.setWorkgroupAttributionAttr(i, "llvm.align", b.getI64IntegerAttr(whole ? 16 : each));
   }
   int32_t lanes = static_cast<int32_t>(number("fathom.workgroup"));
   func.setKnownBlockSizeAttr(b.getDenseI32ArrayAttr({lanes, 1, 1}));

@@ -33,7 +33,10 @@ const std::vector<Named>& table() {
     // A CPU: registers and caches are large, barriers between subgroups cost a context switch.
     GpuProfile lavapipe = spirv();
     lavapipe.sharedBytes = 32768;
-    lavapipe.rowsPerLane = 16;
+    lavapipe.dot8 = false;  // there, but made of shifts and multiplications of single bytes
+    lavapipe.sharesSums = false;
+    lavapipe.workgroupSize = 32;
+    lavapipe.attentionSplits = 4;
     lavapipe.nativeF16 = lavapipe.nativeI8 = lavapipe.nativeI16 = true;
     made.push_back({"vulkan:lavapipe", lavapipe});
 

@@ -21,8 +21,7 @@ struct Decode {
 
   // Workgroup (split, token, z) serves `count` heads from `head` on. `fillQueries` is for splits
   // that have rows.
-  void run(Val head, Val count, Val keyAt, Val valueAt, int64_t keyAlign,
-           function_ref<void()> fillQueries) {
+  void run(Val head, Val count, Val keyAt, Val valueAt, function_ref<void()> fillQueries) {
     Val token = k.y();
     Val seen = toIndex(k.load(positions, token)) + 1;
     k.forLanes(queries, [&](Val q) { k.store(toInt(seen, k.i32()), block.visible(), q); });
@@ -34,7 +33,7 @@ struct Decode {
     k.ifThen(begin < end, fillQueries);
     k.barrier();
     Val tableAt = toIndex(k.load(sequence, token)) * pages;
-    sums = block.attend(pageTable, tableAt, begin, end, seen, keyAt, valueAt, keyAlign, sums);
+    sums = block.attend(pageTable, tableAt, begin, end, seen, keyAt, valueAt, sums);
     int64_t record = width + 16;
     Val to = ((token * splits + k.x()) * heads + head) * record;
     block.forSums(sums, [&](int64_t q, Val column, Val sum) {
@@ -112,21 +111,19 @@ LogicalResult emitAttention(SimtBuilder& k) {
   SimtBuilder::Binding rows = k.binding();
   Buf partial = k.f32View(k.binding());
   Val pages = k.push();
-  AttentionBlock block(k, cache, rows, {queries, headDim, headDim, window});
+  AttentionBlock block(k, cache, rows, {queries, headDim, headDim, window, true});
 
   rotation.begin(positions);
   Val kvHead = k.z() / blocks, inGroup = k.z() % blocks * queries;
   Val head = kvHead * group + inGroup, count = min(k.idx(group) - inGroup, k.idx(queries));
   Decode decode{k,       cache,     block,    splits,    heads,   headDim, window,
                 queries, positions, sequence, pageTable, partial, pages};
-  decode.run(head, count, kvHead * cache.runWords(), (kvHead + kvHeads) * cache.runWords(),
-             cache.runWords(), [&] {
-               k.forLanes(queries * headDim, [&](Val i) {
-                 Val row = min(i / headDim, count - 1);
-                 Val from = k.y() * qLd + (head + row) * headDim;
-                 k.store(rotation.element(q, from, i % headDim) * scale, block.query(), i);
-               });
-             });
+  decode.run(head, count, kvHead * cache.runWords(), (kvHead + kvHeads) * cache.runWords(), [&] {
+    block.fillQueries(0, headDim, [&](Val row, Val i) {
+      Val from = k.y() * qLd + (head + min(row, count - 1)) * headDim;
+      return rotation.element(q, from, i) * scale;
+    });
+  });
   return success();
 }
 
@@ -150,21 +147,20 @@ LogicalResult emitLatentAttention(SimtBuilder& k) {
   SimtBuilder::Binding rows = k.binding();
   Buf partial = k.f32View(k.binding());
   Val pages = k.push();
-  AttentionBlock block(k, cache, rows, {queries, width, rank, 0});
+  AttentionBlock block(k, cache, rows, {queries, width, rank, 0, true});
 
   Val head = k.z() * queries, count = min(k.idx(heads) - head, k.idx(queries));
-  auto fill = [&](int64_t n, int64_t to, function_ref<Val(Val h, Val i)> element) {
-    k.forLanes(queries * n, [&](Val i) {
-      Val h = head + min(i / n, count - 1);
-      k.store(element(h, i % n) * scale, block.query(), i / n * width + i % n + to);
+  auto fill = [&](int64_t at, int64_t n, function_ref<Val(Val h, Val i)> element) {
+    block.fillQueries(at, n, [&](Val row, Val i) {
+      return element(head + min(row, count - 1), i) * scale;
     });
   };
   Decode decode{k,       cache,     block,    splits,    heads,   rank, 0,
                 queries, positions, sequence, pageTable, partial, pages};
-  decode.run(head, count, k.idx(0), k.idx(0), 0, [&] {
-    fill(rank, 0, [&](Val h, Val i) { return k.load(latent, (k.y() * heads + h) * rank + i); });
+  decode.run(head, count, k.idx(0), k.idx(0), [&] {
+    fill(0, rank, [&](Val h, Val i) { return k.load(latent, (k.y() * heads + h) * rank + i); });
     rotation.begin(positions);
-    fill(dim, rank,
+    fill(rank, dim,
          [&](Val h, Val i) { return rotation.element(q, k.y() * qLd + h * qHeadLd + qOffset, i); });
   });
   return success();

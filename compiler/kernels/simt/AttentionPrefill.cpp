@@ -27,7 +27,7 @@ struct Prefill {
 
   // Softmax sums of the block's queries, which are in place. Each sequence among its tokens is
   // walked once, when its first token comes; the queries of others see no row then.
-  Vals run(Val keyAt, Val valueAt, int64_t keyAlign) {
+  Vals run(Val keyAt, Val valueAt) {
     Vals start = block.begin();
     Val none = k.constant(k.i32(), 0), all = k.constant(k.i32(), 1 << 30), zero = k.idx(0);
     return k.forLoop(zero, count(), 1, start, [&](Val i, ArrayRef<Val> in) {
@@ -52,7 +52,7 @@ struct Prefill {
       Val last = (most + (cache.pageTokens - 1)) / cache.pageTokens;
       last = select(earlier == 0, last, least);
       return block.attend(pageTable, toIndex(own) * pages, least, last, most, keyAt, valueAt,
-                          keyAlign, Vals(in.begin(), in.end()));
+                          Vals(in.begin(), in.end()));
     });
   }
 
@@ -89,16 +89,15 @@ LogicalResult emitAttentionPrefill(SimtBuilder& k) {
   Buf out = k.f32View(k.binding());
   Val tokens = k.push(), pages = k.push();
   k.keepSumsInRegisters();
-  AttentionBlock block(k, cache, rows, {queries, headDim, headDim, window});
+  AttentionBlock block(k, cache, rows, {queries, headDim, headDim, window, true});
   Prefill prefill{k, cache, block, queries, window, positions, sequence, pageTable, tokens, pages};
 
   Val head = k.x(), kvHead = head / (heads / kvHeads);
-  k.forLanes(queries * headDim, [&](Val i) {
-    Val at = prefill.token(i / headDim) * qLd + head * headDim + i % headDim;
-    k.store(k.load(q, at) * scale, block.query(), i);
+  block.fillQueries(0, headDim, [&](Val query, Val i) {
+    return k.load(q, prefill.token(query) * qLd + head * headDim + i) * scale;
   });
   int64_t words = cache.runWords();
-  Vals sums = prefill.run(kvHead * words, (kvHead + kvHeads) * words, words);
+  Vals sums = prefill.run(kvHead * words, (kvHead + kvHeads) * words);
   block.forSums(sums, [&](int64_t i, Val column, Val sum) {
     Val query = k.idx(i);
     k.ifThen(query < prefill.count(), [&] {
@@ -155,7 +154,7 @@ LogicalResult emitLatentAttentionExpanded(SimtBuilder& k) {
     Val x = k.load(q, place(i / dim) + i % dim + nope);
     k.store(x * scale, block.query(), i / dim * width + i % dim + rank);
   });
-  Vals sums = prefill.run(k.idx(0), k.idx(0), 0);
+  Vals sums = prefill.run(k.idx(0), k.idx(0));
   // The queries are done with: their memory takes the weighted sums of the latent rows.
   k.barrier();
   block.forSums(sums, [&](int64_t i, Val column, Val sum) {

@@ -41,6 +41,7 @@ Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues, int64_t ba
   bool heads = cfg.has("head_act") && cfg.s("head_act") != "none";
   shape_ = ProjectionShape::of(k.gpu(), {form, cfg.s("enc"), cfg.s("act"), cfg.s("epilogue"),
                                          cfg.has("experts"), outForm_ || heads});
+  k.setLanes(shape_.lanes);
   if (shape_.tokens > 1 || shape_.together > 1 || swiglu_) k.keepSumsInRegisters();
   cfg.require(panelTiles_ == shape_.tiles, "config entry 'panel_tiles' must be " +
                                                Twine(shape_.tiles) + ", found " +
@@ -67,40 +68,60 @@ void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Ro
     places_.push_back(at(t ? min(first + t, end - 1) : first));
     places_.back().act = places_.back().act + actOffset_ / 4;
   }
-  int64_t allTiles = weights_[0].layout().tiles, lanesOfQuads = 4 / shape_.quads;
-  Val rest = k_.lane() / lanesOfQuads;
-  Vals quads, tilesAt;
-  for (int64_t q = 0; q < shape_.quads; ++q)
-    quads.push_back(shape_.quads == 1 ? k_.lane() % 4 : k_.idx(q));
+  if (shape_.ownRows) {
+    emitOwnRows(panel, matrix, first, end);
+    if (staged()) writeRecords(panel, first, end, at);
+    return;
+  }
+  int64_t allTiles = weights_[0].layout().tiles;
+  Val rest = k_.lane() / 4, quad = k_.lane() % 4, slice = rest % shape_.slices;
   Val tile = rest / shape_.slices * shape_.together;
+  SmallVector<Part> parts;
   for (int64_t e = 0; e < shape_.together; ++e) {
     Val number = min(panel * shape_.tiles + tile + e, k_.idx(allTiles - 1));
-    tilesAt.push_back(matrix + number * weights_[0].tileWords());
+    parts.push_back({matrix + number * weights_[0].tileWords(), quad});
   }
   // Two matrices are enough to read at once.
   Vals acc;
   if (swiglu_)
-    for (Val at : tilesAt) acc.append(sums({at}, quads, rest % shape_.slices));
+    for (const Part& part : parts) acc.append(sums(part, slice));
   else
-    acc = sums(tilesAt, quads, rest % shape_.slices);
+    acc = sums(parts, slice);
   if (shape_.slices == 1) {
     if (staged()) k_.barrier();
-    finish(acc, panel, tile * kTileRows + quads[0] * 4, 4, first, end);
+    finish(acc, panel, tile * kTileRows + quad * 4, 4, first, end);
   } else {
     addAndFinish(acc, panel, first, end);
   }
   if (staged()) writeRecords(panel, first, end, at);
 }
 
-// acc[((tile * quads + quad) * tokens + token) * weights + w]: four rows each.
-Vals Projection::sums(ArrayRef<Val> tilesAt, ArrayRef<Val> quads, Val slice) {
-  size_t each = shape_.tokens * weights_.size(), count = tilesAt.size() * quads.size();
+// A lane's rows, eight at a time: half a tile. One token.
+void Projection::emitOwnRows(Val panel, Val matrix, Val first, Val end) {
+  int64_t allTiles = weights_[0].layout().tiles, passes = staged() ? kGroup / 8 : 1;
+  k_.forLoop(k_.idx(0), k_.idx(passes), 1, [&](Val pass) {
+    Val half = k_.lane() * passes + pass, tile = half / 2, quad = half % 2 * 2;
+    Val number = panel * shape_.tiles + tile;
+    k_.ifThen(number < allTiles, [&] {
+      Val tileAt = matrix + number * weights_[0].tileWords();
+      Vals acc = sums({{tileAt, quad}, {tileAt, quad + 1}}, k_.idx(0));
+      for (int64_t i = 0; i < 2; ++i) {
+        Vals own(acc.begin() + i * weights_.size(), acc.begin() + (i + 1) * weights_.size());
+        finish(own, panel, tile * kTileRows + (quad + i) * 4, 4, first, end);
+      }
+    });
+  });
+}
+
+// acc[(part * tokens + token) * weights + w]: four rows each.
+Vals Projection::sums(ArrayRef<Part> parts, Val slice) {
+  size_t each = shape_.tokens * weights_.size(), count = parts.size();
   Vals acc(each * count, k_.zero(4));
-  auto allQuads = [&](Val u, int64_t columns, ArrayRef<Val> in) {
+  auto allParts = [&](Val u, int64_t columns, ArrayRef<Val> in) {
     Vals out;
     for (size_t i = 0; i < count; ++i) {
       Vals own(in.begin() + i * each, in.begin() + (i + 1) * each);
-      unit(u, columns, tilesAt[i / quads.size()], quads[i % quads.size()], own);
+      unit(u, columns, parts[i].tileAt, parts[i].quad, own);
       out.append(own);
     }
     return out;
@@ -110,9 +131,9 @@ Vals Projection::sums(ArrayRef<Val> tilesAt, ArrayRef<Val> quads, Val slice) {
   int64_t whole = cols / unitColumns(), rest = cols % unitColumns();
   if (whole)
     acc = k_.forLoop(slice, k_.idx(whole), shape_.slices, acc,
-                     [&](Val u, ArrayRef<Val> in) { return allQuads(u, unitColumns(), in); });
+                     [&](Val u, ArrayRef<Val> in) { return allParts(u, unitColumns(), in); });
   if (!rest) return acc;
-  auto last = [&] { return allQuads(k_.idx(whole), rest, acc); };
+  auto last = [&] { return allParts(k_.idx(whole), rest, acc); };
   if (shape_.slices == 1) return last();
   return k_.ifElse(slice == whole % shape_.slices, last, [&] { return acc; });
 }
@@ -137,11 +158,10 @@ void Projection::addAndFinish(const Vals& parts, Val panel, Val first, Val end) 
   if (!slices_.mem) slices_ = k_.shared(k_.f32(), each * count);
   k_.barrier();
   for (int64_t e = 0; e < shape_.together; ++e)
-    for (int64_t q = 0; q < shape_.quads; ++q)
-      for (size_t i = 0; i < count; ++i)
-        for (int64_t r = 0; r < 4; ++r)
-          k_.store(kernels::lane(parts[(e * shape_.quads + q) * count + i], r), slices_,
-                   k_.lane() * (4 * shape_.quads) + (4 * q + r + part * e + each * i));
+    for (size_t i = 0; i < count; ++i)
+      for (int64_t r = 0; r < 4; ++r)
+        k_.store(kernels::lane(parts[e * count + i], r), slices_,
+                 k_.lane() * 4 + (r + part * e + each * i));
   k_.barrier();
   k_.forLanes(shape_.tiles * kTileRows, [&](Val i) {
     finish(addSlices(i / kTileRows, i % kTileRows, count), panel, i, 1, first, end);

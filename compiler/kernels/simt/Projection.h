@@ -55,13 +55,28 @@ class Projection {
   int64_t unitColumns() const { return quantised() ? kGroup : 4; }
   bool quantised() const { return enc_ == Enc::q8 || enc_ == Enc::q4; }
   bool staged() const { return makesRecords() || makesHeads(); }
-  Vals sums(llvm::ArrayRef<Val> tilesAt, llvm::ArrayRef<Val> quads, Val slice);
+  struct Part {  // four rows of a tile
+    Val tileAt, quad;
+  };
+  Vals sums(llvm::ArrayRef<Part> parts, Val slice);
+  void emitOwnRows(Val panel, Val matrix, Val first, Val end);
   void unit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void groupUnits(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void groupUnit(Val u, int64_t columns, Val tileAt, Val quad, llvm::ArrayRef<Weights> weights,
                  Vals& acc);
   void integerUnit(Val u, Val tileAt, Val quad, Vals& acc);
+  struct IntegerWeights {
+    Columns words;  // as the products take them
+    Vals scales;    // of four rows, each weight's
+  };
+  IntegerWeights integerWeights(Val block, Val group, Val quad);
+  bool inPairs() const { return enc_ == Enc::q4 && !k_.gpu().dot8; }
+  void addInteger(const IntegerWeights& weights, Vals x, Val scale, Val bias,
+                  llvm::MutableArrayRef<Val> acc);
+  Val dotOfRows(Val start, llvm::ArrayRef<Val> words, llvm::ArrayRef<Val> x);
+  static Vals swappedPairs(llvm::ArrayRef<Val> words);
+  static Val sumOfPairs(llvm::ArrayRef<Val> nibbles, llvm::ArrayRef<Val> pairs);
   Vals addSlices(Val tile, Val row, size_t count);
   void addAndFinish(const Vals& parts, Val panel, Val first, Val end);
   void finish(const Vals& sums, Val panel, Val inPanel, int64_t width, Val first, Val end);

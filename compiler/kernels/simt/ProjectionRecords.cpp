@@ -26,10 +26,11 @@ void Projection::readHeads() {
   cfg.require(!outForm_, "config entry 'head_act' must be 'none' with 'out_act'");
 }
 
-// From the outputs that lie in workgroup memory: a lane has a group of a token.
+// From the outputs that lie in workgroup memory: a lane has a group of a token; with ownRows the one
+// that it computed.
 void Projection::writeRecords(Val panel, Val first, Val end, function_ref<Row(Val)> at) {
   int64_t groups = shape_.tiles * kTileRows / kGroup, all = rows_ / kGroup;
-  k_.barrier();
+  if (!shape_.ownRows) k_.barrier();
   k_.forLanes(shape_.tokens * groups, [&](Val i) {
     Val inToken = i % groups, token = first + i / groups, group = panel * groups + inToken;
     Val there = group < all;

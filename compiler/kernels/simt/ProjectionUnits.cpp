@@ -100,45 +100,96 @@ void Projection::groupUnit(Val u, int64_t columns, Val tileAt, Val quad, ArrayRe
   }
 }
 
-// q4 and q8 weights, int8 records: exact sums of a group's 32 products, scaled by one fma.
-void Projection::integerUnit(Val u, Val tileAt, Val quad, Vals& acc) {
-  size_t n = weights_.size();
+// q4 and q8 weights, int8 records: exact sums of a group's 32 products, scaled by one fma. Of the
+// superblock at `block` its group `group`.
+Projection::IntegerWeights Projection::integerWeights(Val block, Val group, Val quad) {
   bool nibbles = enc_ == Enc::q4;
   int64_t lines = nibbles ? 4 : 8;
-  Val group = u % 2, block = tileAt + u / 2 * weights_[0].stepWords();
   Val values = block + group * (lines * kTileRows) + quad * 4 + kScaleBytes / 4;
-  // words[i][j]: word j of the group (columns 4 j .. 4 j + 3) of four rows.
-  Columns words(n);
-  Vals scales;
-  for (size_t i = 0; i < n; ++i) {
-    words[i].resize(8);
+  IntegerWeights out;
+  for (const Weights& weights : weights_) {
+    Vals& words = out.words.emplace_back();
     for (int64_t j = 0; j < lines; ++j) {
-      Val w = weights_[i].fourWords(values + j * kTileRows);
-      if (nibbles) {
-        words[i][j] = w & 0x0f0f0f0f;
-        words[i][j + 4] = shr(w, 4) & 0x0f0f0f0f;
+      Val w = weights.fourWords(values + j * kTileRows);
+      if (inPairs()) {
+        for (int shift : {0, 8, 4, 12})
+          words.push_back((shift ? shr(w, shift) : w) & 0x000f000f);
+      } else if (nibbles) {
+        words.push_back(w & 0x0f0f0f0f);
+        words.push_back(shr(w, 4) & 0x0f0f0f0f);
       } else {
-        words[i][j] = w ^ number(w, -2139062144.0);  // 0x80808080: byte - 128, signed
+        words.push_back(w ^ number(w, -2139062144.0));  // 0x80808080: byte - 128, signed
       }
     }
-    scales.push_back(weights_[i].fourScales(block + group * 8 + quad * 2));
+    out.scales.push_back(weights.fourScales(block + group * 8 + quad * 2));
   }
+  return out;
+}
+
+// Of one token: acc has a sum for each weight. `bias` = -8 sum(x) is what the nibbles' offset of 8
+// adds.
+void Projection::addInteger(const IntegerWeights& weights, Vals x, Val scale, Val bias,
+                            MutableArrayRef<Val> acc) {
+  // Low nibbles are columns 4 j .. 4 j + 3, high ones those 16 later.
+  if (enc_ == Enc::q4) x = {x[0], x[4], x[1], x[5], x[2], x[6], x[3], x[7]};
+  if (inPairs()) x = swappedPairs(x);
+  for (size_t i = 0; i < acc.size(); ++i) {
+    Val sum = inPairs() ? sumOfPairs(weights.words[i], x) + splat(bias, 4)
+                        : dotOfRows(bias, weights.words[i], x);
+    acc[i] = fma(toFloat(sum), weights.scales[i] * splat(scale, 4), acc[i]);
+  }
+}
+
+void Projection::integerUnit(Val u, Val tileAt, Val quad, Vals& acc) {
+  size_t n = weights_.size();
+  IntegerWeights weights = integerWeights(tileAt + u / 2 * weights_[0].stepWords(), u % 2, quad);
   for (int64_t t = 0; t < shape_.tokens; ++t) {
     Val row = places_[t].act;
     Vals x = input.group(row, u);
     Val scale = input.scale(row, u);
-    // bias = -8 sum(q) is what the nibbles' offset of 8 adds.
-    Val start = nibbles ? input.bias(row, u) : k_.constant(k_.i32(), 0);
-    for (size_t i = 0; i < n; ++i) {
-      Vals each;
-      for (int64_t r = 0; r < 4; ++r) {
-        Val sum = start;
-        for (int64_t j = 0; j < 8; ++j) sum = k_.dotS8(sum, kernels::lane(words[i][j], r), x[j]);
-        each.push_back(sum);
-      }
-      acc[t * n + i] = fma(toFloat(fromLanes(each)), scales[i] * splat(scale, 4), acc[t * n + i]);
-    }
+    Val bias = enc_ == Enc::q4 ? input.bias(row, u) : k_.constant(k_.i32(), 0);
+    addInteger(weights, x, scale, bias, MutableArrayRef<Val>(acc).slice(t * n, n));
   }
+}
+
+// start + the products of signed bytes of `words`, of four rows each, with those of x.
+Val Projection::dotOfRows(Val start, ArrayRef<Val> words, ArrayRef<Val> x) {
+  Vals each;
+  for (int64_t r = 0; r < 4; ++r) {
+    Val sum = start;
+    for (size_t j = 0; j < words.size(); ++j)
+      sum = k_.dotS8(sum, kernels::lane(words[j], r), x[j]);
+    each.push_back(sum);
+  }
+  return fromLanes(each);
+}
+
+// Without a dot product one multiplication makes two: of a + b 2^16 and y + x 2^16 the upper half is
+// a x + b y, plus what the lower half, a y, borrows, which can be told from the sum of several.
+
+// Bytes 0 and 2, then 1 and 3, of each word: signed, the first one 16 bits above the second.
+Vals Projection::swappedPairs(ArrayRef<Val> words) {
+  Vals pairs;
+  for (Val w : words)
+    for (int low : {2, 3})
+      pairs.push_back(shl(signedByte(w, low - 2), 16) + signedByte(w, low));
+  return pairs;
+}
+
+// The sum of all products: eight at a time, each half of which stays below 2^15.
+Val Projection::sumOfPairs(ArrayRef<Val> nibbles, ArrayRef<Val> pairs) {
+  constexpr size_t kAtOnce = 8;
+  Val all;
+  for (size_t from = 0; from < nibbles.size(); from += kAtOnce) {
+    Val sum;
+    for (size_t j = from; j < from + kAtOnce; ++j) {
+      Val product = nibbles[j] * splat(pairs[j], 4);
+      sum = sum ? sum + product : product;
+    }
+    Val upper = sar(sum + (1 << 15), 16);
+    all = all ? all + upper : upper;
+  }
+  return all;
 }
 
 }  // namespace fathom::kernels::simt

@@ -9,20 +9,24 @@
 
 namespace fathom::kernels::simt {
 
-/// A workgroup of a projection: `tiles` tiles of 16 outputs times `tokens` tokens. A lane computes
-/// 4 `quads` outputs of each of `together` tiles; 4 / quads lanes share a tile, and `slices` such
+/// A workgroup of a projection: `lanes` lanes for `tiles` tiles of 16 outputs times `tokens` tokens.
+/// A lane computes 4 outputs of each of `together` tiles; four lanes share a tile, and `slices` such
 /// groups of lanes share its K.
 ///
 /// With few tokens the weights are read once and there is nothing to reuse: the lanes of a tile
 /// work on different groups of its K, and their sums are added at the end. With many tokens each
 /// weight that a lane decodes serves several tokens, and no lane shares its sum.
 ///
+/// A device that runs lanes one after the other has `ownRows`: a lane computes 8 outputs side by
+/// side or, where records are made, one after the other the 32 of a group, which it then writes.
+/// Nothing passes between lanes.
+///
 /// Matrix units multiply int8 records with q4 and q8, and bf16 with bf16: a subgroup of 32 lanes
 /// has two tiles and all tokens of its workgroup. Few tokens of an expert come together, and two
 /// weights need two sums: half as many tokens then.
 struct ProjectionShape {
-  int64_t tiles, slices, quads, tokens, together = 1;
-  bool matrixUnits = false;
+  int64_t lanes, tiles, slices, tokens, together = 1;
+  bool matrixUnits = false, ownRows = false;
 
   /// What the config says. `records`: the workgroup writes records, whose groups of 32 are the
   /// outputs of two tiles. The sum of an output is the same either way.
@@ -37,15 +41,21 @@ struct ProjectionShape {
       bool pairs = work.act == "i8" || (work.act == "bf16" && work.enc == "bf16");
       // The copies to workgroup memory are cut for 128 lanes.
       bool units = gpu.mma == "mma_sync" && gpu.asyncCopy && gpu.subgroupSize == 32 && lanes == 128;
-      if (!pairs || !units) return {lanes / 4, 1, 1, gpu.tokensPerLane};
-      return {lanes / 16, 1, 1, work.epilogue == "swiglu" || work.experts ? 32 : 64, 1, true};
+      if (!pairs || !units) return {lanes, lanes / 4, 1, gpu.tokensPerLane};
+      int64_t tokens = work.epilogue == "swiglu" || work.experts ? 32 : 64;
+      return {lanes, lanes / 16, 1, tokens, 1, true};
     }
-    // A lane with all rows of a tile takes activations once for 16 products; eight lanes to a tile
-    // leave eight tiles to the least workgroup. Elsewhere the whole workgroup reads one tile.
-    if (gpu.rowsPerLane == 16) return {lanes / 8, 8, 4, 1};
-    if (work.records) return {2, lanes / 4, 1, 1, 2};
-    return {1, lanes / 4, 1, 1};
+    if (!gpu.sharesSums && work.act == "i8") {
+      if (work.records) return {kOwnGroups, 2 * kOwnGroups, 1, 1, 1, false, true};
+      return {kOwnRows, kOwnRows / 2, 1, 1, 1, false, true};
+    }
+    if (work.records) return {lanes, 2, lanes / 4, 1, 2};
+    return {lanes, 1, lanes / 4, 1};
   }
+
+ private:
+  // Lanes, so that a matrix of 512 rows makes two workgroups or more.
+  static constexpr int64_t kOwnGroups = 8, kOwnRows = 16;
 };
 
 /// A workgroup of attention: `queries` rows of queries against pages of keys. A lane has a key

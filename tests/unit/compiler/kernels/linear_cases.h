@@ -43,10 +43,10 @@ inline std::vector<LinearCase> linearCases() {
   for (const std::string& gpu : gpuProfiles())
     if (gpu == "vulkan:generic")
       for (const char* enc : {"q8", "q4"}) cases.push_back({"vulkan:32bit", enc, "i8"});
-  // A lane with all rows of a tile.
+  // Lanes with rows of their own, of int8 records.
   for (const std::string& gpu : gpuProfiles())
     if (gpu == "vulkan:generic")
-      for (auto [enc, act] : {std::pair{"f32", "f32"}, {"q4", "i8"}})
+      for (auto [enc, act] : {std::pair{"f32", "f32"}, {"q8", "i8"}, {"q4", "i8"}})
         cases.push_back({"vulkan:lavapipe", enc, act});
   // A CUDA device without the matrix instructions that the others have.
   for (const std::string& gpu : gpuProfiles())

@@ -127,6 +127,8 @@ TEST_F(TargetTest, GpuJsonRoundTrip) {
   profile.gpu->subgroupSize = 32;
   profile.gpu->nativeF16 = true;
   profile.gpu->mma = "coop";
+  profile.gpu->sharesSums = false;
+  profile.gpu->attentionSplits = 4;
   std::string path = ::testing::TempDir() + "/gpu_profile.json";
   ASSERT_FALSE(static_cast<bool>(profile.save(path)));
   TargetProfile read = parse(path);
@@ -137,6 +139,8 @@ TEST_F(TargetTest, GpuJsonRoundTrip) {
   EXPECT_TRUE(read.gpu->nativeF16);
   EXPECT_FALSE(read.gpu->dot8);
   EXPECT_EQ(read.gpu->mma, "coop");
+  EXPECT_FALSE(read.gpu->sharesSums);
+  EXPECT_EQ(read.gpu->attentionSplits, 4);
   EXPECT_EQ(read.gpu->maxBufferRange, profile.gpu->maxBufferRange);
 }
 
