@@ -193,12 +193,13 @@ void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyT
                 mlir::MLIRContext* context, mlir::NamedAttrList& config) {
   if (family != "linear" && family != "experts") return;
   mlir::Builder builder(context);
-  // A CPU without matrix units has one form, whose loops follow the number of tokens.
-  if (profile.gpu || (profile.amx && manyTokens))
+  mlir::DictionaryAttr known = config.getDictionary(context);
+  // Without matrix units a CPU has one form, whose loops follow the number of tokens.
+  bool units = profile.amx && manyTokens && word(known, "act") != "f32";
+  if (profile.gpu || units)
     config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
-  int64_t tiles = profile.amx && manyTokens
-                      ? matrixPanelTiles(family, config.getDictionary(context))
-                      : linearPanelTiles(profile, config.getDictionary(context));
+  int64_t tiles = units ? matrixPanelTiles(family, known)
+                        : linearPanelTiles(profile, config.getDictionary(context));
   config.set("panel_tiles", builder.getI64IntegerAttr(tiles));
 }
 

@@ -41,8 +41,8 @@ struct Comparison {
 };
 
 // Compares element by element; both spans have the same length, `rows` rows. An element may differ
-// by `tolerance` times the largest magnitude of its row; int8 records by one step of their scale;
-// integers not at all. NaN agrees with NaN only, infinity with the same infinity.
+// by `tolerance` times the largest magnitude of its row, of int8 records by one step of its scale
+// more, integers not at all. NaN agrees with NaN only, infinity with the same infinity.
 Comparison CompareValues(const ValueForm& form, absl::Span<const uint8_t> expected,
                          absl::Span<const uint8_t> found, uint64_t rows, double tolerance);
 

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
@@ -28,15 +29,24 @@ constexpr double kTolerance = 1e-4;
 // encoding's error is between them.
 constexpr double kEncodedTolerance = 0.05;
 // Attention over a bf16 cache or with encoded weights may multiply in bf16 where a target is good
-// at that; only `f32` compiles promise float32.
+// at that; only `f32` compiles promise float32. So may the matrix units of a CPU.
 constexpr double kBf16Tolerance = 1.0 / 64;
 
+// Whether matrix units of a CPU round the operands of a projection (docs/spec/kernels.md, `form`).
+bool RoundsOperands(const schema::Program& program, const schema::Command& command) {
+  const flatbuffers::String* config = program.kernels()->Get(command.kernel())->config();
+  if (program.driver()->str() != "cpu" || config == nullptr) return false;
+  const auto fields = nlohmann::json::parse(config->str(), nullptr, /*allow_exceptions=*/false);
+  return fields.is_object() && fields.value("form", "") == "many" &&
+         fields.value("act", "") == "i8";
+}
+
 double ToleranceOf(const Artifact& artifact, const std::string& kernel, bool same_inputs,
-                   double tolerance) {
+                   bool rounded, double tolerance) {
   if (!same_inputs) return std::max(tolerance, kEncodedTolerance);
   const bool exact = artifact.header().model()->quantization()->str() == "f32";
   const bool attends = absl::StrContains(kernel, "attention");
-  return attends && !exact ? std::max(tolerance, kBf16Tolerance) : tolerance;
+  return (attends && !exact) || rounded ? std::max(tolerance, kBf16Tolerance) : tolerance;
 }
 
 // A program on a device, with a cache for one sequence.
@@ -309,7 +319,10 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, const Step& theirs, 
   FATHOM_RETURN_IF_ERROR(RunStep(device, ours.first, ours.last));
   ++compared_;
 
-  const double tolerance = ToleranceOf(*artifact_, reproducer.kernel, same_inputs, tolerance_);
+  const bool rounded = RoundsOperands(reference.program().header(), their_command) !=
+                       RoundsOperands(device.program().header(), command);
+  const double tolerance =
+      ToleranceOf(*artifact_, reproducer.kernel, same_inputs, rounded, tolerance_);
   reproducer.tolerance = tolerance;
   std::optional<size_t> culprit;
   Difference worst;
