@@ -196,6 +196,11 @@ void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyT
   mlir::DictionaryAttr known = config.getDictionary(context);
   // Without matrix units a CPU has one form, whose loops follow the number of tokens.
   bool units = profile.amx && manyTokens && word(known, "act") != "f32";
+  // A weight tile is unpacked for the rows that use it, which 16 repay. Of 128 tokens an expert gets
+  // as many when it is one of eight; the choice cannot be the kernel's (docs/design/009).
+  constexpr int64_t kSparsest = 8;
+  if (family == "experts")
+    units &= kSparsest * number(known, "top_k", 1) >= number(known, "experts", 1);
   if (profile.gpu || units)
     config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
   int64_t tiles = units ? matrixPanelTiles(family, known)
