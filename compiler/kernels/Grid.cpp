@@ -174,9 +174,9 @@ static int64_t matrixPanelTiles(llvm::StringRef family, mlir::DictionaryAttr con
   if (!enc || rows < 1 || cols < 1 || rows > kMaxExtent || cols > kMaxExtent) return 2;
   WeightLayout layout(*enc, rows, cols);
   int64_t bytes = layout.tileBytes * (word(config, "epilogue") == "swiglu" ? 2 : 1);
-  constexpr int64_t kBytes = 1 << 20, kWorkgroups = 16, kTogether = 4;
+  constexpr int64_t kBytes = 1 << 20, kWorkgroups = 16;
   int64_t tiles = std::min(kBytes / bytes, layout.tiles / (family == "experts" ? 1 : kWorkgroups));
-  return std::max(kTogether, tiles / kTogether * kTogether);
+  return std::max(kMatrixTiles, tiles / kMatrixTiles * kMatrixTiles);
 }
 
 int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape) {

@@ -11,6 +11,7 @@
 namespace fathom::kernels {
 
 inline constexpr int64_t kTileRows = 16;
+inline constexpr int64_t kMatrixTiles = 4;  // that matrix units of a CPU multiply at a time
 inline constexpr int64_t kGroup = 32;       // columns that share a scale
 inline constexpr int64_t kSuperblock = 64;  // columns of one q4/q8 step
 inline constexpr int64_t kScaleBytes = 64;  // f16 scales at the head of a superblock

@@ -14,16 +14,16 @@ constexpr int64_t kLanes = 16;
 constexpr int64_t kRows = 4;
 // Columns of keys or values that matrix units expand at a time, of 16 tokens.
 constexpr int64_t kColumns = 64;
+// Queries of a block. Expanding a page costs as much as 2 rank (nope + v) / (nope + dim + v) rows
+// of queries per token of the page (about 400 for DeepSeek's shapes), so blocks should not be
+// small.
+constexpr int64_t kBlockRows = 512;
 
 // The words of a head's matrix, for vectors, and their halves for matrix units.
 struct Weights {
   Operand words;
   Buf halves;
 };
-// Queries of a block. Expanding a page costs as much as 2 rank (nope + v) / (nope + dim + v) rows
-// of queries per token of the page (about 400 for DeepSeek's shapes), so blocks should not be
-// small.
-constexpr int64_t kBlockRows = 512;
 
 class Expanded {
  public:

@@ -14,13 +14,13 @@ namespace fathom::kernels {
 /// Both become bf16 with their scales multiplied in, and the sums over all of K are float32. The
 /// int8 unit would keep the sums of a group exact, but then every product of 16 x 16 x 32 ends in
 /// 48 vector operations that scale it (56 cycles in all, measured); so it takes 16. Making a tile of
-/// weights takes 80, which the rows of a chunk share. Rounding both operands to 8 bits costs a
-/// quarter of the error that the 8-bit activations have from their rounding already.
+/// weights takes 80, which the rows of a chunk share. Rounding both operands to 8 bits adds
+/// about a quarter of the error that int8 activations have already (docs/design/010).
 ///
 /// A row's sums do not depend on the other rows, nor on their number.
 class LinearMatrix {
  public:
-  static constexpr int64_t kTiles = 4;
+  static constexpr int64_t kTiles = kMatrixTiles;
   using Weights = llvm::SmallVector<LinearTile::Weight, kTiles>;
 
   /// For panels of at most `groups` groups of kTiles tiles. Takes scratch for chunkRows() rows.

@@ -107,8 +107,12 @@ TEST_P(Linear, MatchesPlainLoops) {
 
 // More rows than a chunk of them, whole and broken stretches of K, panels that end within a group.
 TEST(LinearMatrixUnits, CoverChunksAndStretches) {
-  for (const LinearCase& c : linearCases()) {
-    if (!c.profile.ends_with("+many") || !profileNamed(c.profile).amx) continue;
+  std::vector<LinearCase> cases = linearCases();
+  std::erase_if(cases, [](const LinearCase& c) {
+    return !c.profile.ends_with("+many") || !profileNamed(c.profile).amx;
+  });
+  if (cases.empty()) GTEST_SKIP() << "this processor has no matrix units";
+  for (const LinearCase& c : cases) {
     for (const char* epilogue : {"store", "swiglu"}) {
       SCOPED_TRACE(c.profile + " " + c.enc + " " + epilogue);
       const int64_t rows = 88, cols = 1216, tokens = 263, outLd = ld(rows);

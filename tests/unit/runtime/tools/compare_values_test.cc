@@ -86,6 +86,9 @@ TEST(CompareValues, FormsFollowTheBuffersPurpose) {
   // 2048 elements: 2560 bytes as int8, 4096 as bf16.
   EXPECT_EQ(FormsOf("records", "norm_2048.1", 3 * 2560)[0].kind, Kind::record_i8);
   EXPECT_EQ(FormsOf("records", "norm_2048", 3 * 4096)[0].kind, Kind::record_bf16);
+  // Of a fused kernel the width is one of the numbers of its name.
+  EXPECT_EQ(FormsOf("records", "linear_q4_2048_512", 3 * 2560)[0].kind, Kind::record_i8);
+  EXPECT_EQ(FormsOf("records", "linear_q4_2048_512", 3 * 2560)[0].stride, 2560u);
   const ValueForm partial = FormsOf("partial", "latent_attention_16_512", 2 * 4 * 528)[0];
   EXPECT_EQ(partial.width, 513u);
   EXPECT_EQ(partial.stride, 4u * 528);
