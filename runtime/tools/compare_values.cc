@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <nlohmann/json.hpp>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "runtime/base/checked.h"
@@ -79,6 +79,44 @@ Element Read(const ValueForm& form, absl::Span<const uint8_t> bytes, uint64_t re
   return {0, 0};
 }
 
+// Elements of a record of `stride` bytes. What fills a record of int8 is 0 and may be compared; a
+// bf16 one ends with the width that the configuration names for it.
+uint64_t RecordWidth(Kind kind, uint64_t stride, const nlohmann::json& config) {
+  if (kind == Kind::record_i8) return stride / 80 * 64;  // 64 int8, two scales, two biases
+  for (const char* key : {"cols", "n", "head_cols", "width"}) {
+    const uint64_t width = config.value(key, uint64_t{0});
+    if (RoundUp(2 * width, 64) == stride) return width;
+  }
+  return stride / 2;
+}
+
+// The records that a kernel reads or writes, by its configuration.
+std::vector<ValueForm> RecordForms(const std::string& text, uint64_t bytes) {
+  const auto config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!config.is_object()) return {};
+  struct Keys {
+    const char *form, *stride, *inner;  // inner: of several records in a row, 0 where it is one
+  };
+  const Keys all[] = {
+      {"out_act", config.contains("out_stride") ? "out_stride" : "act_stride",
+       config.contains("out_stride") ? "" : "act_batch_stride"},
+      {"head_act", "head_act_stride", "head_act_batch_stride"},
+      {"norm", "norm_stride", ""},
+      {"act", "act_stride", "act_batch_stride"},
+  };
+  std::vector<ValueForm> forms;
+  for (const Keys& keys : all) {
+    const std::string form = config.value(keys.form, "");
+    if (form != "i8" && form != "bf16") continue;
+    const uint64_t inner = config.value(keys.inner, uint64_t{0});
+    const uint64_t stride = inner != 0 ? inner : config.value(keys.stride, uint64_t{0});
+    if (stride == 0 || bytes % stride != 0) continue;
+    const Kind kind = form == "i8" ? Kind::record_i8 : Kind::record_bf16;
+    forms.push_back({kind, RecordWidth(kind, stride, config), stride});
+  }
+  return forms;
+}
+
 double ErrorOf(double expected, double found) {
   if (std::isnan(expected) && std::isnan(found)) return 0;
   if (expected == found) return 0;
@@ -88,26 +126,17 @@ double ErrorOf(double expected, double found) {
 
 }  // namespace
 
-std::vector<ValueForm> FormsOf(const std::string& name, const std::string& kernel, uint64_t bytes) {
-  const std::vector<uint64_t> numbers = Numbers(kernel);
+std::vector<ValueForm> FormsOf(const std::string& name, const KernelFacts& kernel, uint64_t bytes) {
+  const std::vector<uint64_t> numbers = Numbers(kernel.name);
   if (name == "route_index" || name == "route_plan") return {{Kind::i32}};
   if (name == "kv_cache") return {{Kind::f32}, {Kind::bf16}};
   if (name == "partial" && !numbers.empty()) {
     const uint64_t width = numbers.back();
     if (bytes % (4 * (width + 16)) == 0) return {{Kind::partial, width + 1, 4 * (width + 16)}};
   }
-  if (name != "records" || numbers.empty()) return {{Kind::f32}};
-  // Kernels that only encode say the width first; of fused ones it is one of the numbers.
-  const bool encodes = absl::StartsWith(kernel, "encode") || absl::StartsWith(kernel, "norm");
   std::vector<ValueForm> forms;
-  for (uint64_t width : absl::MakeConstSpan(numbers).first(encodes ? 1 : numbers.size())) {
-    if (width == 0) continue;
-    const uint64_t padded = RoundUp(width, 64);
-    const uint64_t i8 = RoundUp(padded + padded / 4, 64), bf16 = RoundUp(2 * width, 64);
-    if (bytes % i8 == 0) forms.push_back({Kind::record_i8, width, i8});
-    if (bytes % bf16 == 0) forms.push_back({Kind::record_bf16, width, bf16});
-  }
-  if (!encodes || forms.empty()) forms.push_back({Kind::f32});
+  if (name == "records") forms = RecordForms(kernel.config, bytes);
+  if (forms.empty()) forms.push_back({Kind::f32});
   return forms;
 }
 

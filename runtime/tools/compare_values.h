@@ -21,9 +21,16 @@ struct ValueForm {
   uint64_t stride = 0;  // bytes from one record or row to the next; 0: no records
 };
 
-// The forms in which the buffer `name`, bound to kernel `kernel`, may be read, most likely first:
+// A kernel of an artifact: its name and its compile-time constants, a JSON object
+// (docs/spec/kernels.md) or, where they are unknown, nothing.
+struct KernelFacts {
+  std::string name;
+  std::string config;
+};
+
+// The forms in which the buffer `name`, bound to `kernel`, may be read, most likely first:
 // artifacts name the purpose of a buffer, not its type. Values agree when they do in one of them.
-std::vector<ValueForm> FormsOf(const std::string& name, const std::string& kernel, uint64_t bytes);
+std::vector<ValueForm> FormsOf(const std::string& name, const KernelFacts& kernel, uint64_t bytes);
 
 // The element that is furthest out of tolerance.
 struct Difference {

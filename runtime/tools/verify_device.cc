@@ -81,6 +81,11 @@ absl::Status MakeCache(Side* side, uint32_t pages) {
   return absl::OkStatus();
 }
 
+KernelFacts FactsOf(const Program& program, const schema::Command& command) {
+  const schema::Kernel& kernel = *program.header().kernels()->Get(command.kernel());
+  return {kernel.name()->str(), kernel.config() == nullptr ? "" : kernel.config()->str()};
+}
+
 // The commands first .. last of an entry point that do one thing: a dispatch, or several that share
 // out a weight between them which the device cannot bind as a whole.
 struct Step {
@@ -297,7 +302,8 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, const Step& theirs, 
   const schema::Command& command = *device.entry().commands()->Get(ours.first);
   Reproducer reproducer;
   reproducer.label = ours.label;
-  reproducer.kernel = device.program().header().kernels()->Get(command.kernel())->name()->str();
+  const KernelFacts kernel = FactsOf(device.program(), command);
+  reproducer.kernel = kernel.name;
   std::vector<StepRunner::Place> reference_places;
   bool same_inputs = true;
   for (const PlacePair& pair : Pairs(their_command, command)) {
@@ -333,7 +339,7 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, const Step& theirs, 
     const uint64_t rows = static_cast<uint64_t>(device.shape().tokens);
     Comparison best;
     bool first = true;
-    for (const ValueForm& form : FormsOf(buffer.name, reproducer.kernel, buffer.found.size())) {
+    for (const ValueForm& form : FormsOf(buffer.name, kernel, buffer.found.size())) {
       Comparison comparison = CompareValues(form, buffer.expected, buffer.found, rows, tolerance);
       if (first || !comparison.worst.has_value()) best = std::move(comparison);
       if (!best.worst.has_value()) break;
@@ -421,10 +427,11 @@ absl::Status ReplayReproducer(const std::string& folder, const std::string& devi
     FATHOM_RETURN_IF_ERROR(runner->Write({buffer.buffer, buffer.layer}, buffer.before));
   }
   FATHOM_RETURN_IF_ERROR(RunStep(*runner, reproducer.command, reproducer.last));
+  const KernelFacts kernel = FactsOf(*side.program, *entry->commands()->Get(reproducer.command));
   for (const ReproducerBuffer& buffer : reproducer.buffers) {
     FATHOM_ASSIGN_OR_RETURN(const std::vector<uint8_t> found, runner->Read({buffer.buffer, buffer.layer}));
     Comparison last;
-    for (const ValueForm& form : FormsOf(buffer.name, reproducer.kernel, found.size())) {
+    for (const ValueForm& form : FormsOf(buffer.name, kernel, found.size())) {
       last = CompareValues(form, buffer.expected, found,
                            static_cast<uint64_t>(reproducer.shape.tokens), reproducer.tolerance);
       if (!last.worst.has_value()) break;

@@ -2,25 +2,14 @@
 // Compiles with the program a user would run, then uses the C interface.
 #include "tests/e2e/compiled_model.h"
 
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 #include <stdexcept>
+
+#include "tests/e2e/programs.h"
 
 namespace fathom::e2e {
 namespace {
-
-std::string TemporaryPath(const std::string& ending) {
-  static int count = 0;
-  return std::filesystem::temp_directory_path() /
-         ("fathom-e2e-" + std::to_string(getpid()) + "-" + std::to_string(count++) + ending);
-}
 
 void Check(fathom_status status, const char* what) {
   if (status != FATHOM_OK) throw std::runtime_error(std::string(what) + ": " + fathom_last_error());
@@ -32,21 +21,6 @@ std::vector<float> Row(const fathom_logits& logits, size_t row) {
 }
 
 }  // namespace
-
-int RunCompiler(const std::vector<std::string>& arguments, std::string* errors,
-                const std::string& before) {
-  const std::string log = TemporaryPath(".log");
-  std::string command = before + " " + FATHOM_COMPILE_PROGRAM;
-  for (const std::string& argument : arguments) command += " '" + argument + "'";
-  command = "{ " + command + "; } >'" + log + "' 2>&1";
-  const int status = std::system(command.c_str());
-  std::ifstream file(log);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (errors) *errors = text.str();
-  std::filesystem::remove(log);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
 
 CompiledFile::CompiledFile(const std::string& checkpoint, const std::string& quantize,
                            const std::string& target, const std::vector<std::string>& more)

@@ -13,11 +13,6 @@
 
 namespace fathom::e2e {
 
-// Runs bin/fathom-compile with `arguments`; returns its exit code. *errors, if given, gets what it printed.
-// `before` is shell text that runs first, such as a limit.
-int RunCompiler(const std::vector<std::string>& arguments, std::string* errors = nullptr,
-                const std::string& before = "");
-
 // A temporary artifact made by bin/fathom-compile, removed with the object.
 class CompiledFile {
  public:

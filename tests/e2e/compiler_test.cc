@@ -8,7 +8,8 @@
 #include <fstream>
 #include <sstream>
 
-#include "tests/e2e/compiled_model.h"
+#include "runtime/api/fathom.h"
+#include "tests/e2e/programs.h"
 
 namespace fathom::e2e {
 namespace {

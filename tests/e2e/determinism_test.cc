@@ -11,11 +11,9 @@
 
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
 
 #include "tests/e2e/compiled_model.h"
+#include "tests/e2e/programs.h"
 #include "tests/e2e/test_device.h"
 #include "tests/oracle/golden.h"
 
@@ -151,15 +149,10 @@ TEST_P(Determinism, ASequenceDoesNotDependOnItsCompany) {
 TEST(DeterminismFlag, OfTheProgram) {
   const CompiledFile file("tests/golden/llama_tied", "f32", "cpu:native");
   const auto kernels = [&](const std::string& flag) {
-    const std::string log = file.path() + ".txt";
-    const std::string command = std::string(FATHOM_PROGRAM) + " bench -q -m " + file.path() +
-                                " -p 3 -n 0 -r 1 --chunk 2 --profile " + flag + " >" + log;
-    EXPECT_EQ(std::system(command.c_str()), 0);
-    std::ifstream stream(log);
-    std::stringstream text;
-    text << stream.rdbuf();
-    std::filesystem::remove(log);
-    return text.str();
+    const ProgramResult result = RunProgram("bench -q -m " + file.path() +
+                                            " -p 3 -n 0 -r 1 --chunk 2 --profile " + flag);
+    EXPECT_EQ(result.code, 0) << result.errors;
+    return result.output;
   };
   using ::testing::AllOf, ::testing::HasSubstr;
   EXPECT_THAT(kernels(""), HasSubstr("attention_combine"));

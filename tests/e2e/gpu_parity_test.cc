@@ -17,6 +17,7 @@
 #include "absl/types/span.h"
 #include "runtime/tools/verify_device.h"
 #include "tests/e2e/compiled_model.h"
+#include "tests/e2e/programs.h"
 #include "tests/e2e/test_device.h"
 #include "tests/oracle/golden.h"
 

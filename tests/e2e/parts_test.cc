@@ -3,18 +3,16 @@
 // so that small models are cut, run on the devices there are and compared with goldens, the CPU and the uncut program.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "runtime/hal/driver_registry.h"
 #include "tests/e2e/compiled_model.h"
+#include "tests/e2e/programs.h"
+#include "tests/e2e/test_device.h"
 #include "tests/oracle/golden.h"
 
 namespace fathom::e2e {
@@ -34,25 +32,11 @@ class Parts : public ::testing::Test {
   }
   void TearDown() override { fs::remove_all(dir_); }
 
-  // Runs the program; its exit code, and what it printed.
-  int Run(const std::string& arguments, std::string* output, std::string* errors = nullptr) {
-    const std::string out = dir_ / "out", err = dir_ / "err";
-    const std::string command = std::string(FATHOM_PROGRAM) + " " + arguments + " >'" + out + "' 2>'" + err + "'";
-    const int status = std::system(command.c_str());
-    auto read = [](const std::string& path) {
-      std::stringstream text;
-      text << std::ifstream(path).rdbuf();
-      return text.str();
-    };
-    *output = read(out);
-    if (errors != nullptr) *errors = read(err);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
   // A file with the profile `base`, but for what it binds.
   std::string Narrow(const std::string& base, int64_t bytes) {
-    std::string text;
-    EXPECT_EQ(Run("compile --print-profile=" + base, &text), 0);
-    json profile = json::parse(text);
+    const ProgramResult printed = RunProgram("compile --print-profile=" + base);
+    EXPECT_EQ(printed.code, 0) << printed.errors;
+    json profile = json::parse(printed.output);
     profile["name"] = base.substr(0, base.find(':')) + ":narrow";
     profile["gpu"]["max_buffer_range"] = bytes;
     const std::string path = dir_ / "narrow.json";
@@ -62,10 +46,10 @@ class Parts : public ::testing::Test {
   // Of the narrow program: how many dispatches share a weight, by label, most of all layers. No binding of a weight
   // is longer than `bytes`.
   std::map<std::string, int> PartsOf(const std::string& artifact, int64_t bytes) {
-    std::string text;
-    EXPECT_EQ(Run("inspect " + artifact + " --json", &text), 0);
+    const ProgramResult inspected = RunProgram("inspect " + artifact + " --json");
+    EXPECT_EQ(inspected.code, 0) << inspected.errors;
     std::map<std::string, int> most;
-    const json header = json::parse(text);
+    const json header = json::parse(inspected.output);
     for (const json& program : header["programs"]) {
       if (!program["target"].get<std::string>().ends_with(":narrow")) continue;
       for (const json& entry : program["entries"]) {
@@ -94,20 +78,19 @@ class Parts : public ::testing::Test {
 
 std::vector<int32_t> Ids(const std::vector<int64_t>& ids) { return {ids.begin(), ids.end()}; }
 
-bool HaveDevice(const std::string& id) { return hal::MakeDriverRegistry().Open(id, {}).ok(); }
-
 // Against Hugging Face, in float32: tables with and without a head of their own, banks, residuals.
 TEST_F(Parts, GoldensHold) {
   struct Case {
-    std::string golden, base, device;
+    std::string golden, base, kind;
     int64_t bytes;  // the RoPE table, which is never cut, or a little more
   };
-  const Case cases[] = {{"deepseek_v3_group", "vulkan:generic", "vulkan:0", 53248},
-                        {"llama_tied", "vulkan:generic", "vulkan:0", 40960},
-                        {"deepseek_v3_group", "cuda:sm_80", "cuda:0", 53248}};
+  const Case cases[] = {{"deepseek_v3_group", "vulkan:generic", "lavapipe", 53248},
+                        {"llama_tied", "vulkan:generic", "lavapipe", 40960},
+                        {"deepseek_v3_group", "cuda:sm_80", "ptx", 53248}};
   int ran = 0;
-  for (const auto& [name, base, device, bytes] : cases) {
-    if (!HaveDevice(device)) continue;
+  for (const auto& [name, base, kind, bytes] : cases) {
+    const std::string device = FindDevice(kind).id;
+    if (device.empty()) continue;
     ++ran;
     SCOPED_TRACE(name + " on " + device);
     const oracle::Golden golden = oracle::ReadGolden("tests/golden/" + name + "/golden.json");
@@ -123,11 +106,11 @@ TEST_F(Parts, GoldensHold) {
     }
     const std::vector<int32_t> prompt = Ids(golden.prompt);
     std::vector<int32_t> greedy = Ids(golden.greedy);
-    greedy.resize(device == "vulkan:0" ? 8 : 3);  // the interpreter takes its time
+    greedy.resize(kind == "ptx" ? 3 : 8);  // the interpreter takes its time
     EXPECT_LT(RelativeError(model.Prefill(model.AddSequence(), prompt), golden.rows.back().logits), 1e-4);
     EXPECT_THAT(model.Greedy(prompt, greedy.size()), ElementsAreArray(greedy));
   }
-  if (ran == 0) GTEST_SKIP() << "no Vulkan device and no CUDA device";
+  if (ran == 0) GTEST_SKIP() << "neither lavapipe nor the PTX interpreter";
 }
 
 // Many heads: the matrices of latent attention are cut by heads as well, in both forms.
@@ -146,7 +129,8 @@ constexpr const char* kBiases = R"({"architectures": ["Qwen2ForCausalLM"], "mode
   "use_sliding_window": false, "torch_dtype": "bfloat16"})";
 
 TEST_F(Parts, EveryFamilyAgreesWithTheCpuOrTheWhole) {
-  if (!HaveDevice("vulkan:0")) GTEST_SKIP() << "no Vulkan device";
+  const TestDevice device = FindDevice("lavapipe");
+  if (device.id.empty()) GTEST_SKIP() << device.missing;
   const std::string config = dir_ / "config.json";
   const std::vector<std::string> random = {"--weights=random:3"};
   std::vector<int32_t> prompt;
@@ -171,17 +155,14 @@ TEST_F(Parts, EveryFamilyAgreesWithTheCpuOrTheWhole) {
       EXPECT_GE(parts.count(label) ? parts.at(label) : 0, 2) << label;
     }
     if (verify) {
-      std::string output, errors;
-      const std::string reproducer = dir_ / "reproducer";
-      EXPECT_EQ(Run("verify " + file->path() + " --device=vulkan:0 --against=cpu --tokens 20 --steps 1 --reproducer " + reproducer,
-                    &output, &errors),
-                0)
-          << errors;
-      EXPECT_THAT(output, HasSubstr("agrees with cpu:0"));
+      const ProgramResult verified = RunProgram("verify " + file->path() + " --device=" + device.id + " --tokens 20 --steps 1 --reproducer " +
+                                                (dir_ / "reproducer").string());
+      EXPECT_EQ(verified.code, 0) << verified.errors;
+      EXPECT_THAT(verified.output, HasSubstr("agrees with cpu:0"));
       continue;
     }
-    CompiledModel cut(file, 0, "vulkan:0");
-    CompiledModel whole(std::make_shared<CompiledFile>(config, quantize, "vulkan:generic", random), 0, "vulkan:0");
+    CompiledModel cut(file, 0, device.id);
+    CompiledModel whole(std::make_shared<CompiledFile>(config, quantize, "vulkan:generic", random), 0, device.id);
     const int32_t a = cut.AddSequence(), b = whole.AddSequence();
     // No sum is cut. Where whole rows would be normalised or merged beside, roundings differ.
     EXPECT_LT(RelativeError(cut.Prefill(a, prompt), whole.Prefill(b, prompt)), 1e-5);

@@ -2,17 +2,14 @@
 // fathom plan on models that are not compiled: the numbers of the artifact that compiling would make.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
-#include "tests/e2e/compiled_model.h"
+#include "tests/e2e/programs.h"
 
 namespace fathom::e2e {
 namespace {
@@ -20,10 +17,8 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-struct Result {
-  int code = -1;
+struct Result : ProgramResult {
   nlohmann::json json;
-  std::string text, errors;
 };
 
 class Plan : public ::testing::Test {
@@ -36,17 +31,8 @@ class Plan : public ::testing::Test {
 
   // fathom plan (or another command) with these arguments, printing JSON unless `json` is false.
   Result Run(const std::string& arguments, bool json = true, const std::string& what = "plan") {
-    const fs::path out = dir_ / "out", err = dir_ / "err";
-    const std::string command = std::string(FATHOM_PROGRAM) + " " + what + " " + arguments + (json ? " --json" : "") + " >'" +
-                                out.string() + "' 2>'" + err.string() + "'";
-    const int status = std::system(command.c_str());
-    auto read = [](const fs::path& path) {
-      std::stringstream text;
-      text << std::ifstream(path).rdbuf();
-      return text.str();
-    };
-    Result result{WIFEXITED(status) ? WEXITSTATUS(status) : -1, {}, read(out), read(err)};
-    if (json) result.json = nlohmann::json::parse(result.text, nullptr, false);
+    Result result{RunProgram(what + " " + arguments + (json ? " --json" : "")), {}};
+    if (json) result.json = nlohmann::json::parse(result.output, nullptr, false);
     return result;
   }
 
@@ -123,7 +109,7 @@ TEST_F(Plan, OfThePublishedShapeTakesSeconds) {
 TEST_F(Plan, WeightsAreCutForWhatADeviceBinds) {
   const std::string model = "tests/golden/configs/deepseek_v2_lite.json --quantize=q8 --device=vulkan:0 -c 64";
   const Result cut = Run(model + " --target=vulkan:generic");
-  if (cut.text.empty() || cut.json["longest_binding"].is_null()) GTEST_SKIP() << "no Vulkan device: " << cut.errors;
+  if (cut.output.empty() || cut.json["longest_binding"].is_null()) GTEST_SKIP() << "no Vulkan device: " << cut.errors;
   EXPECT_EQ(cut.json["obstacle"], "");
   EXPECT_LE(cut.json["longest_binding"], 128 << 20);
   EXPECT_GT(cut.json["largest_context"], 0);
@@ -221,8 +207,8 @@ TEST_F(Plan, ErrorsKeepTheirKind) {
   EXPECT_THAT(result.errors, HasSubstr("program of --target: expected null, found cuda:sm_80"));
   // For people: every number of the plan, per entry point.
   result = Run("models/tiny --target=null --device=null", false);
-  EXPECT_THAT(result.text, HasSubstr("  prefill"));
-  EXPECT_THAT(result.text, HasSubstr("with --quantize=q4"));
+  EXPECT_THAT(result.output, HasSubstr("  prefill"));
+  EXPECT_THAT(result.output, HasSubstr("with --quantize=q4"));
 }
 
 }  // namespace

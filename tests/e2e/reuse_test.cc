@@ -9,7 +9,7 @@
 #include <regex>
 #include <sstream>
 
-#include "tests/e2e/compiled_model.h"
+#include "tests/e2e/programs.h"
 
 namespace fathom::e2e {
 namespace {

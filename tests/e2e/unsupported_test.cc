@@ -5,20 +5,16 @@
 // architecture; Vulkan drivers are left out by pointing the loader at nothing.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
-#include <sstream>
+#include <string>
+#include <vector>
 
 #include "tests/e2e/compiled_model.h"
+#include "tests/e2e/programs.h"
 #include "tests/e2e/test_device.h"
 
 namespace fathom::e2e {
 namespace {
 
-namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
 constexpr char kSmall[] = "tests/golden/llama_tied";
@@ -36,20 +32,14 @@ struct Case {
 // Runs each case of `file` with `fathom run`, and a prompt of some 1000 tokens, unless it names
 // another command.
 void ExpectUnsupported(const CompiledFile& file, const std::vector<Case>& cases) {
-  const std::string log = file.path() + ".log";
   for (const Case& c : cases) {
     const bool command = c.arguments.rfind("plan", 0) == 0 || c.arguments.rfind("verify", 0) == 0 ||
                          c.arguments.rfind("bench", 0) == 0;
-    const std::string line = "head -c 3000 README.md | " + c.environment + FATHOM_PROGRAM + " " +
-                             (command ? "" : "run -n 1 --temp 0 ") + c.arguments + " -m " +
-                             file.path() + " >/dev/null 2>" + log;
-    const int status = std::system(line.c_str());
-    std::stringstream text;
-    text << std::ifstream(log).rdbuf();
-    EXPECT_EQ(WIFEXITED(status) ? WEXITSTATUS(status) : -1, 2) << line << "\n" << text.str();
-    for (const std::string& part : c.parts) EXPECT_THAT(text.str(), HasSubstr(part)) << line;
+    const std::string line = (command ? "" : "run -n 1 --temp 0 ") + c.arguments + " -m " + file.path();
+    const ProgramResult result = RunProgram(line, "head -c 3000 README.md | " + c.environment);
+    EXPECT_EQ(result.code, 2) << c.environment << line << "\n" << result.errors;
+    for (const std::string& part : c.parts) EXPECT_THAT(result.errors, HasSubstr(part)) << c.environment << line;
   }
-  fs::remove(log);
 }
 
 TEST(Unsupported, AnArtifactWithoutCodeForTheDevice) {

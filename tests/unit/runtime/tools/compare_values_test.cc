@@ -69,7 +69,7 @@ std::vector<uint8_t> Record(int8_t value, float scale) {
 }
 
 TEST(CompareValues, Int8RecordsMayDifferByOneStep) {
-  const std::vector<ValueForm> forms = FormsOf("records", "encode_64", 128);
+  const std::vector<ValueForm> forms = FormsOf("records", {"encode_64", R"({"act":"i8","act_stride":128,"n":64})"}, 128);
   ASSERT_EQ(forms[0].kind, Kind::record_i8);
   EXPECT_EQ(forms[0].stride, 128u);
   const auto a = Record(100, 0.5f);
@@ -78,18 +78,52 @@ TEST(CompareValues, Int8RecordsMayDifferByOneStep) {
   EXPECT_TRUE(CompareValues(forms[0], a, Record(100, 0.6f), 1, 1e-4).worst.has_value());
 }
 
+// The value projection of 16 heads of DeepSeek-V2-Lite: merges splits of 512, writes one record of
+// all heads.
+constexpr char kHeads[] =
+    R"({"act":"i8","act_batch_stride":0,"act_stride":2112,"batch":16,"cols":512,"enc":"q4",)"
+    R"("out_act":"i8","out_stride":2560,"rows":128,"splits":16})";
+
+TEST(CompareValues, FormsOfRecordsFollowTheConfiguration) {
+  struct Case {
+    const char* config;
+    uint64_t bytes;
+    ValueForm form;
+  };
+  const Case cases[] = {
+      // 2048 elements: 2560 bytes as int8, 4096 as bf16. A norm calls the stride as inputs do.
+      {R"({"out_act":"i8","act_stride":2560,"n":2048})", 3 * 2560, {Kind::record_i8, 2048, 2560}},
+      {R"({"out_act":"bf16","act_stride":4096,"n":2048})", 3 * 4096,
+       {Kind::record_bf16, 2048, 4096}},
+      {R"({"out_act":"bf16","act_stride":128,"n":36})", 3 * 128, {Kind::record_bf16, 36, 128}},
+      {kHeads, 2560, {Kind::record_i8, 2048, 2560}},
+      // A record for each of 16 heads, 3072 bytes a token.
+      {R"({"act":"i8","act_stride":2560,"cols":2048,"head_act":"i8","head_act_batch_stride":192,)"
+       R"("head_act_stride":3072,"head_cols":128})",
+       3072, {Kind::record_i8, 128, 192}},
+      {R"({"act":"i8","act_batch_stride":192,"act_stride":3072,"batch":16,"cols":128})", 3072,
+       {Kind::record_i8, 128, 192}},
+      {R"({"act":"f32","act_stride":8192,"cols":2048,"norm":"i8","norm_stride":2560})", 2560,
+       {Kind::record_i8, 2048, 2560}},
+      {R"({"act":"f32","act_stride":8192,"cols":2048})", 8192, {Kind::f32, 0, 0}},
+      {"", 2560, {Kind::f32, 0, 0}},
+  };
+  for (const Case& c : cases) {
+    const std::vector<ValueForm> forms =
+        FormsOf("records", {"linear_q4_512_128", c.config}, c.bytes);
+    ASSERT_EQ(forms.size(), 1u) << c.config;
+    EXPECT_EQ(forms[0].kind, c.form.kind) << c.config;
+    EXPECT_EQ(forms[0].width, c.form.width) << c.config;
+    EXPECT_EQ(forms[0].stride, c.form.stride) << c.config;
+  }
+}
+
 TEST(CompareValues, FormsFollowTheBuffersPurpose) {
-  EXPECT_EQ(FormsOf("route_plan", "route_plan_64", 64)[0].kind, Kind::i32);
-  EXPECT_EQ(FormsOf("route_weight", "route_64", 64)[0].kind, Kind::f32);
-  EXPECT_EQ(FormsOf("linear", "linear_q4_512_128", 64)[0].kind, Kind::f32);
-  EXPECT_EQ(FormsOf("kv_cache", "latent_append_512", 64).size(), 2u);
-  // 2048 elements: 2560 bytes as int8, 4096 as bf16.
-  EXPECT_EQ(FormsOf("records", "norm_2048.1", 3 * 2560)[0].kind, Kind::record_i8);
-  EXPECT_EQ(FormsOf("records", "norm_2048", 3 * 4096)[0].kind, Kind::record_bf16);
-  // Of a fused kernel the width is one of the numbers of its name.
-  EXPECT_EQ(FormsOf("records", "linear_q4_2048_512", 3 * 2560)[0].kind, Kind::record_i8);
-  EXPECT_EQ(FormsOf("records", "linear_q4_2048_512", 3 * 2560)[0].stride, 2560u);
-  const ValueForm partial = FormsOf("partial", "latent_attention_16_512", 2 * 4 * 528)[0];
+  EXPECT_EQ(FormsOf("route_plan", {"route_plan_64", ""}, 64)[0].kind, Kind::i32);
+  EXPECT_EQ(FormsOf("route_weight", {"route_64", ""}, 64)[0].kind, Kind::f32);
+  EXPECT_EQ(FormsOf("linear", {"linear_q4_512_128", kHeads}, 64)[0].kind, Kind::f32);
+  EXPECT_EQ(FormsOf("kv_cache", {"latent_append_512", ""}, 64).size(), 2u);
+  const ValueForm partial = FormsOf("partial", {"latent_attention_16_512", ""}, 2 * 4 * 528)[0];
   EXPECT_EQ(partial.width, 513u);
   EXPECT_EQ(partial.stride, 4u * 528);
 }
@@ -98,7 +132,7 @@ TEST(CompareValues, FormsFollowTheBuffersPurpose) {
 TEST(CompareValues, PartialSumsAreComparedAsWhatTheyMean) {
   std::vector<float> a(20, 0);
   a[0] = 3, a[4] = 7, a[5] = 2;
-  const ValueForm form = FormsOf("partial", "attention_4", 80)[0];
+  const ValueForm form = FormsOf("partial", {"attention_4", ""}, 80)[0];
   const auto differs = [&](const std::vector<float>& b) {
     return CompareValues(form, Bytes(a), Bytes(b), 1, 1e-4).worst.has_value();
   };
