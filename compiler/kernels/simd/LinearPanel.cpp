@@ -118,9 +118,8 @@ void LinearPanel::emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t
 
 // The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the
 // panel's weights; groups of tiles, so that weights come from memory once and from the cache for
-// the tokens behind the first; then tokens, many rows at a time. The rest of the tokens goes 4, 2,
-// 1 at a time and tile by tile, which with a single token is one sequential stream through the
-// panel.
+// the tokens behind the first; then tokens, many rows at a time. The rest of the tokens goes 4 and
+// 2 at a time and tile by tile; an odd one goes through the panel by itself.
 void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk,
                               Places at) const {
   LinearTile tile(k, config.enc, config.act, config.cols);
@@ -142,9 +141,9 @@ void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chun
       // An odd last tile is computed twice, to the same values.
       for (int64_t j = 1; j < group; ++j) tiles.push_back(min(t + j, last_ - 1));
       k.forLoop(from, wholeEnd, many, [&](Val p) { block(p, many, tiles); });
-      k.ifThen(rest > 0, [&] {
+      k.ifThen(rest > 1, [&] {
         k.forLoop(t, min(t + group, last_), 1, [&](Val single) {
-          for (int64_t rows : {4, 2, 1}) {
+          for (int64_t rows : {4, 2}) {
             if (rows >= many) continue;
             // The bits of `rest` (at most 7) say which blocks it is made of, the larger before.
             Val bits = rest / (2 * rows) * (2 * rows);
@@ -153,6 +152,7 @@ void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chun
         });
       });
     });
+    k.ifThen((rest & 1) != 0, [&] { emitSingle(k, tile, at(to - 1), to - 1 - from); });
     if (config.records || heads.form)
       k.forLoop(from, to, 1, [&](Val p) { writeRecords(k, at(p), p - from); });
   });
@@ -161,8 +161,30 @@ void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chun
 void LinearPanel::emitRow(KernelBuilder& k, Val panel, const Row& row) {
   LinearTile tile(k, config.enc, config.act, config.cols);
   start(k, panel, 1);
-  k.forLoop(first_, last_, 1, [&](Val t) { emitBlock(k, tile, {row}, k.idx(0), {t}); });
+  emitSingle(k, tile, row, k.idx(0));
   if (config.records || heads.form) writeRecords(k, row, k.idx(0));
+}
+
+// A single row has its weights from memory. Two streams beside each other, each going on where it
+// is, read faster than one: the weights of swiglu, or the halves of the panel.
+void LinearPanel::emitSingle(KernelBuilder& k, LinearTile& tile, const Row& row,
+                             Val staged) const {
+  int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
+  bool halves = !config.swiglu && tile.manyTiles() == 2;
+  Val length = halves ? (last_ - first_ + 1) / 2 : last_ - first_;
+  auto tilesFrom = [&](Val t) {
+    Vals tiles{t};
+    // Without a partner a tile is its own: one written before could not be written again, since the
+    // residual may be where it went.
+    if (halves) tiles.push_back(select(t + length < last_, t + length, t));
+    return tiles;
+  };
+  llvm::SmallVector<LinearTile::Weight, 2> streams;
+  for (Val t : tilesFrom(first_)) streams.push_back({weight, matrix + t * tileBytes});
+  if (config.swiglu) streams.push_back({weight2, matrix + first_ * tileBytes});
+  tile.open(streams);
+  k.forLoop(first_, first_ + length, 1,
+            [&](Val t) { emitBlock(k, tile, {row}, staged, tilesFrom(t)); });
 }
 
 // Once the panel's columns of a row are there, whole groups of 32 become records.
@@ -204,8 +226,8 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
     if (config.swiglu) second.push_back({weight2, matrix + t * tileBytes});
   }
   Vals sums, ups;
-  if (config.swiglu && static_cast<int64_t>(rows.size()) == tile.manyRows() &&
-      tile.manyTiles() == 2) {
+  bool paired = rows.size() == 1 || static_cast<int64_t>(rows.size()) == tile.manyRows();
+  if (config.swiglu && paired && tile.manyTiles() == 2) {
     Vals both = tile.sums(act, acts, {first[0], second[0]});
     for (size_t m = 0; m < rows.size(); ++m) {
       sums.push_back(both[2 * m]);

@@ -65,6 +65,7 @@ struct LinearPanel {
   void emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk, Places at) const;
   void emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t group, Val begin, Val end,
                     Places at) const;
+  void emitSingle(KernelBuilder& k, LinearTile& tile, const Row& row, Val staged) const;
   void emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows, Val staged,
                  llvm::ArrayRef<Val> tiles) const;
   void finishBlock(KernelBuilder& k, llvm::ArrayRef<Row> rows, Val staged,

@@ -34,7 +34,11 @@ class GroupSum {
     }
   }
 
+  // The same of weights that are 16 times as large, nibbles that stayed where they are.
+  void add16(Val w, Val x) { sum16_ = dotU8S8(sum16_ ? sum16_ : number(bias_, 0), w, x); }
+
   Val total() {
+    if (sum16_) return sum_ + sar(sum16_, 4);
     if (!in16Bits_) return sum_;
     Val ones = number(sum_, 1);
     Val wide = k_.profile().avx512
@@ -53,7 +57,7 @@ class GroupSum {
 
   ValueBuilder& k_;
   Enc enc_;
-  Val bias_, sum_;
+  Val bias_, sum_, sum16_;
   bool in16Bits_, flipped_;
 };
 
@@ -129,14 +133,22 @@ Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> 
   return acc;
 }
 
-// With few rows a tile is one stream from memory; with many it comes from the cache after the
-// first.
+int64_t LinearTile::ahead(size_t streams) const {
+  return k_.profile().prefetchBytes / static_cast<int64_t>(streams) / 64 * 64;
+}
+
+// With few rows tiles are streams from memory; with many they come from the cache after the first.
 void LinearTile::prefetch(const Operands& o, Val step) {
-  int64_t ahead = k_.profile().prefetchBytes;
-  if (!ahead || static_cast<int64_t>(o.rows.size()) >= manyRows_) return;
+  int64_t distance = ahead(o.tiles.size());
+  if (!distance || static_cast<int64_t>(o.rows.size()) >= manyRows_) return;
   for (const Weight& tile : o.tiles)
     for (int64_t at = 0; at < layout_.stepBytes; at += 64)
-      k_.prefetch(tile.buf, tile.at + step * layout_.stepBytes + (ahead + at));
+      k_.prefetch(tile.buf, tile.at + step * layout_.stepBytes + (distance + at));
+}
+
+void LinearTile::open(llvm::ArrayRef<Weight> streams) {
+  for (int64_t at = 0; at < ahead(streams.size()); at += 64)
+    for (const Weight& tile : streams) k_.prefetch(tile.buf, tile.at + at);
 }
 
 void LinearTile::stepF32(const Operands& o, Val step, Vals& acc) {
@@ -210,29 +222,35 @@ void LinearTile::groupI8(const Operands& o, Val step, int64_t group, Vals& acc) 
     for (size_t j = 0; j < tiles; ++j) sums.emplace_back(layout_.enc, bias);
   }
   // Word by word, so that the operands alive beside the sums are one word of each tile.
-  auto addWord = [&](int64_t word, const Vals& w) {
+  auto addWord = [&](int64_t word, const Vals& w, bool times16) {
     for (size_t m = 0; m < rows; ++m) {
       Buf words = k_.view(o.act, o.rows[m], k_.i32());
       Val x = k_.load(words, step * (kSuperblock / 4) + (kWords * group + word));
       x = bitcast(splat(x), k_.i8());
-      for (size_t j = 0; j < tiles; ++j) sums[m * tiles + j].add(w[j], x);
+      for (size_t j = 0; j < tiles; ++j) {
+        GroupSum& sum = sums[m * tiles + j];
+        times16 ? sum.add16(w[j], x) : sum.add(w[j], x);
+      }
     }
   };
   bool nibbles = layout_.enc == Enc::q4;
+  // A mask is cheaper than a shift and a mask, but the second sum takes registers and two more
+  // instructions, which repays for one row.
+  bool inPlace = nibbles && rows == 1 && k_.profile().vnni;
   for (int64_t at = 0; at < (nibbles ? kWords / 2 : kWords); ++at) {
     Vals w;
     for (const Weight& tile : o.tiles) w.push_back(line(tile, step, group, k_.idx(at)));
     if (!nibbles) {
-      addWord(at, w);
+      addWord(at, w, false);
       continue;
     }
     Vals low, high;
     for (Val v : w) {
       low.push_back(v & 15);
-      high.push_back(shr(v, 4));
+      high.push_back(inPlace ? v & -16 : shr(v, 4));
     }
-    addWord(at, low);
-    addWord(at + kWords / 2, high);
+    addWord(at, low, false);
+    addWord(at + kWords / 2, high, inPlace);
   }
   Vals scale;
   for (const Weight& tile : o.tiles) scale.push_back(scales(tile, step, group));

@@ -40,6 +40,10 @@ class LinearTile {
   /// of `act` and the tiles. Never reads beyond a row's K elements, rounded up as its record is.
   Vals sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles);
 
+  /// Asks for the beginnings of streams of tiles that go through sums() together, whose first lines
+  /// would come one after another otherwise.
+  void open(llvm::ArrayRef<Weight> streams);
+
  private:
   struct Operands {
     Buf act;
@@ -50,6 +54,8 @@ class LinearTile {
   // body(i, acc) for i in [0, steps), `unroll` of them in a loop iteration.
   Vals overSteps(int64_t steps, int64_t unroll, Vals acc,
                  llvm::function_ref<void(Val i, Vals& acc)> body);
+  // How many bytes ahead each of so many streams asks for its weights: less for more of them.
+  int64_t ahead(size_t streams) const;
   void prefetch(const Operands& o, Val step);
   void stepF32(const Operands& o, Val step, Vals& acc);
   void stepBf16(const Operands& o, Val step, Vals& acc);
