@@ -4,6 +4,7 @@
 
 #include "compiler/kernels/Kernels.h"
 #include "compiler/kernels/WeightLayout.h"
+#include "compiler/kernels/simd/LatentShape.h"
 #include "compiler/kernels/simt/Shape.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "mlir/IR/Builders.h"
@@ -66,8 +67,11 @@ class GridOf {
     if (family == "norm") return over({rows}, {of("rows_per_token")});
     if (family == "encode") return over({rows}, {of("groups")});
     if (family == "attention_combine") return over({rows}, {of("heads")});
-    if (family == "latent_attention")
-      return over({of("splits")}, {rows}, {constant(ceilDiv(value("heads"), 16))});
+    if (family == "latent_attention") {
+      auto shape = LatentShape::of(profile, value("heads"), value("rank"), value("dim"),
+                                   value("page_tokens"), word(config, "kv") == "bf16");
+      return over({of("splits")}, {rows}, {constant(shape.workgroups(value("heads")))});
+    }
     if (family == "attention") return over({of("splits")}, {rows}, {of("kv_heads")});
     if (family == "latent_attention_expanded") return over({of("heads")}, {sequences});
     if (family == "attention_prefill") return over({of("grid_heads")}, {sequences});
@@ -196,13 +200,12 @@ void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyT
   mlir::DictionaryAttr known = config.getDictionary(context);
   // Without matrix units a CPU has one form, whose loops follow the number of tokens.
   bool units = profile.amx && manyTokens && word(known, "act") != "f32";
-  // A weight tile is unpacked for the rows that use it, which 16 repay. Of 128 tokens an expert gets
-  // as many when it is one of eight; the choice cannot be the kernel's (docs/design/009).
+  // A weight tile is unpacked for the rows that use it, which 16 repay. Of 128 tokens an expert
+  // gets as many when it is one of eight; the choice cannot be the kernel's (docs/design/009).
   constexpr int64_t kSparsest = 8;
   if (family == "experts")
     units &= kSparsest * number(known, "top_k", 1) >= number(known, "experts", 1);
-  if (profile.gpu || units)
-    config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
+  if (profile.gpu || units) config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
   int64_t tiles = units ? matrixPanelTiles(family, known)
                         : linearPanelTiles(profile, config.getDictionary(context));
   config.set("panel_tiles", builder.getI64IntegerAttr(tiles));

@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <functional>
 
+#include "compiler/kernels/simd/LatentShape.h"
 #include "tests/unit/compiler/kernels/attention_cases.h"
 
 #if defined(__x86_64__)
@@ -127,6 +128,8 @@ class Bench {
   void latentDecode(int64_t heads) {
     constexpr int64_t kRank = 512, kDim = 64, kSplits = 4;
     makeCache(2 * (kRank + kDim));
+    auto shape =
+        kernels::LatentShape::of(profile_, heads, kRank, kDim, /*pageTokens=*/64, /*bf16=*/true);
     auto image = KernelImage::build(
         profile_,
         {{"a", "latent_attention",
@@ -144,7 +147,7 @@ class Bench {
     Guarded<int32_t> sequence(std::vector<int32_t>{0}), table(table_);
     report("latent_attention, " + std::to_string(heads) + " heads", 2.0 * context_ * heads * 1088,
            layerBytes_, [&](uint8_t* cache) {
-             call(*image, "a", kSplits, 1, (heads + 15) / 16,
+             call(*image, "a", kSplits, 1, shape.workgroups(heads),
                   {latentAt, qAt, positions, sequence, table, cache, partial}, {stride_});
              call(*image, "c", 1, heads, 1, {partial, out}, {});
            });

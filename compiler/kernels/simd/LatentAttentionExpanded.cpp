@@ -204,11 +204,10 @@ void Expanded::expandValues(QueryBlock& block, Val page, Val rows) {
 void Expanded::expandTile(const Weights& weights, int64_t width, Buf page, Val t,
                           function_ref<void(Val, int64_t)> use) {
   auto columns = [&](Val column, int64_t count) {
-    SmallVector<MatrixOperand, 4> right;
+    MatrixTerm term{{{page, t * (rank_ + dim_), k_.idx(rank_ + dim_)}}, {}, rank_ / 2};
     for (int64_t j = 0; j < count / kTileRows; ++j)
-      right.push_back({weights.halves, (column / kTileRows + j) * tileWords_, kTileRows});
-    matrixProduct(k_, page, t * (rank_ + dim_), k_.idx(rank_ + dim_), right, rank_ / 2, tile_,
-                  k_.idx(0), k_.idx(kColumns));
+      term.right.push_back({weights.halves, (column / kTileRows + j) * tileWords_, kTileRows});
+    matrixProduct(k_, term, {tile_, k_.idx(0), k_.idx(kColumns)});
     use(column, count);
   };
   int64_t whole = width / kColumns * kColumns;

@@ -98,8 +98,8 @@ void LinearMatrix::unpackGroup(const LinearTile::Weight& tile, Val from, int64_t
     Val word = k_.load(words, k_.idx(kTileRows * at), kTileRows);
     for (int64_t nibble = 0; nibble < (nibbles ? 2 : 1); ++nibble)
       for (int64_t byte = 0; byte < 4; byte += 2) {
-        Val pair = roundedPair(value(word, 8 * byte + 4 * nibble),
-                               value(word, 8 * byte + 8 + 4 * nibble));
+        Val pair =
+            roundedPair(value(word, 8 * byte + 4 * nibble), value(word, 8 * byte + 8 + 4 * nibble));
         k_.store(pair, weights_, to + (2 * at + byte / 2 + 8 * nibble) * kTileRows);
       }
   }
@@ -120,21 +120,23 @@ void LinearMatrix::unpack(const LinearTile::Weight& tile, int64_t number, Val be
 
 void LinearMatrix::multiplyGroup(Val group, llvm::ArrayRef<LinearTile::Weight> tiles, Val begin,
                                  int64_t steps) {
-  llvm::SmallVector<MatrixOperand, kTiles> right;
+  MatrixTerm term;
   for (auto [number, tile] : llvm::enumerate(tiles)) {
     if (layout_.enc == Enc::bf16) {
       Buf halves = k_.view(tile.buf, tile.at, k_.b().getBF16Type());
-      right.push_back({halves, begin * (kStepWords * kTileRows), kTileRows});
+      term.right.push_back({halves, begin * (kStepWords * kTileRows), kTileRows});
     } else {
       unpack(tile, number, begin, steps);
-      right.push_back({weightHalves_, k_.idx(number * kTileWords), kTileRows});
+      term.right.push_back({weightHalves_, k_.idx(number * kTileWords), kTileRows});
     }
   }
+  term.words = steps * kStepWords;
   Val first = group * (chunkRows_ * kSumColumns);
   k_.forLoop(k_.idx(0), blocks_, 1, [&](Val block) {
-    matrixProduct(k_, rowHalves_, block * (2 * kBlockWords), k_.idx(2 * kRowWords), right,
-                  steps * kStepWords, sums_, first + block * kBlockSums, k_.idx(kSumColumns),
-                  /*accumulate=*/true);
+    term.left = {{rowHalves_, block * (2 * kBlockWords), k_.idx(2 * kRowWords)}};
+    matrixProduct(k_, term,
+                  {sums_, first + block * kBlockSums, k_.idx(kSumColumns),
+                   /*accumulate=*/true});
   });
 }
 

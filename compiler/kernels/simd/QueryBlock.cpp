@@ -18,9 +18,9 @@ constexpr int64_t kTiles = 4;
 // `body(column, right)` for all columns, some tiles of them at a time: right operands that are
 // lines of `columns` words.
 static void forColumns(KernelBuilder& k, int64_t columns, Buf halves,
-                       function_ref<void(Val, ArrayRef<MatrixOperand>)> body) {
+                       function_ref<void(Val, SmallVector<MatrixOperand, 4>)> body) {
   auto some = [&](Val column, int64_t tiles) {
-    SmallVector<MatrixOperand, kTiles> right;
+    SmallVector<MatrixOperand, 4> right;
     for (int64_t j = 0; j < tiles; ++j) right.push_back({halves, column + kLanes * j, columns});
     body(column, right);
   };
@@ -112,9 +112,10 @@ void QueryBlock::scoreTile(Val r0) {
 }
 
 void QueryBlock::scoreMatrix(Val r0) {
-  forColumns(k_, pageTokens_, keyHalves_, [&](Val column, ArrayRef<MatrixOperand> right) {
-    matrixProduct(k_, queryHalves_, r0 * keyElements_, k_.idx(keyElements_), right, keyWords(),
-                  score_, column, k_.idx(pageTokens_));
+  MatrixRows queries{queryHalves_, r0 * keyElements_, k_.idx(keyElements_)};
+  forColumns(k_, pageTokens_, keyHalves_, [&](Val column, SmallVector<MatrixOperand, 4> right) {
+    matrixProduct(k_, MatrixTerm{{queries}, std::move(right), keyWords()},
+                  {score_, column, k_.idx(pageTokens_)});
   });
 }
 
@@ -149,9 +150,10 @@ void QueryBlock::softmaxRow(Val r, Val i, Val row0) {
 }
 
 void QueryBlock::valueMatrix(Val r0) {
-  forColumns(k_, valueWidth_, valueHalves_, [&](Val column, ArrayRef<MatrixOperand> right) {
-    matrixProduct(k_, weightHalves_, k_.idx(0), k_.idx(pageTokens_), right, pageTokens_ / 2,
-                  product_, column, k_.idx(valueWidth_));
+  MatrixRows weights{weightHalves_, k_.idx(0), k_.idx(pageTokens_)};
+  forColumns(k_, valueWidth_, valueHalves_, [&](Val column, SmallVector<MatrixOperand, 4> right) {
+    matrixProduct(k_, MatrixTerm{{weights}, std::move(right), pageTokens_ / 2},
+                  {product_, column, k_.idx(valueWidth_)});
   });
   k_.forLoop(k_.idx(0), k_.idx(rows_), 1, [&](Val i) {
     Val alpha = splat(k_.load(alpha_, i)), at = (r0 + i) * valueWidth_, from = i * valueWidth_;

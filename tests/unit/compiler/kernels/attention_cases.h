@@ -78,6 +78,18 @@ struct TestCache {
            "\", page_tokens = 64, page_bytes = " + std::to_string(pageBytes);
   }
 
+  /// Element `column` of every row of one run, of a bf16 cache: `value` of the row, exact in bf16.
+  template <typename F>
+  void setColumn(const Batch& batch, int64_t column, F value) {
+    for (size_t b = 0; b < batch.chunks.size(); ++b)
+      for (int64_t r = 0; r < batch.chunks[b].context; ++r) {
+        float v = values[b][r * width + column] = value(r);
+        int64_t page = batch.pageTable[b * batch.pages + r / 64];
+        uint16_t bits = floatToBf16(v);
+        std::memcpy(&memory[page * pageBytes + (r % 64 * width + column) * bytes], &bits, bytes);
+      }
+  }
+
   int64_t width, bytes, pageBytes;
   Guarded<uint8_t> memory;
   std::vector<std::vector<float>> values;  // per sequence: (rows, width)

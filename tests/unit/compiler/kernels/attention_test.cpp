@@ -28,6 +28,7 @@ void expectEmptySplits(const Guarded<float>& partial, const Batch& batch, int64_
 
 struct Latent {
   int64_t heads, rank, dim, splits;
+  bool growing = false;  // scores grow along the context, by 1 every 8 rows
 };
 
 void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
@@ -36,7 +37,7 @@ void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
   Batch batch(kBatch);
   int64_t T = batch.tokens(), headLd = c.dim + 24, qLd = c.heads * headLd + 5;
   TestCache cache(batch, c.rank + c.dim, bf16, 100);
-  double scale = 1.7 / std::sqrt(c.rank + c.dim);
+  double scale = c.growing ? 0.125 : 1.7 / std::sqrt(c.rank + c.dim);
   std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
   auto image = KernelImage::build(
       profile, {{"a", "latent_attention",
@@ -48,6 +49,10 @@ void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
   ASSERT_TRUE(image);
   scale = std::stod(std::to_string(scale));
   Guarded<float> latent(randomFloats(T * c.heads * c.rank, 1)), q(randomFloats(T * qLd, 2));
+  if (c.growing) {
+    cache.setColumn(batch, 0, [](int64_t row) { return row / 8; });
+    for (int64_t i = 0; i < T * c.heads; ++i) latent[i * c.rank] = 8;
+  }
   Guarded<float> partial(T * c.splits * c.heads * (c.rank + 16)), out(T * c.heads * c.rank);
   Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
   image->run("a", c.splits, T, (c.heads + 15) / 16,
@@ -74,6 +79,21 @@ TEST(LatentAttention, MatchesDoubles) {
     for (bool bf16 : {false, true})
       for (const Latent& c : {Latent{16, 512, 64, 4}, Latent{5, 48, 8, 3}, Latent{40, 16, 34, 1}})
         checkLatent(profile, c, bf16);
+}
+
+// Whole tiles of matrix units; heads that fill some of one, two, three and all of them.
+TEST(LatentAttention, OfWholeTilesMatchesDoubles) {
+  for (const std::string& profile : runnableProfiles())
+    for (const Latent& c : {Latent{8, 96, 32, 1}, Latent{24, 64, 32, 2}, Latent{40, 32, 64, 1},
+                            Latent{72, 64, 32, 1}})
+      checkLatent(profile, c, true);
+}
+
+// What was summed before is rescaled.
+TEST(LatentAttention, FollowsScoresThatGrow) {
+  for (const std::string& profile : runnableProfiles())
+    for (const Latent& c : {Latent{16, 64, 32, 1, true}, Latent{20, 64, 32, 2, true}})
+      checkLatent(profile, c, true);
 }
 
 struct Gqa {

@@ -168,9 +168,9 @@ std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
   std::unique_ptr<KernelImage> image(new KernelImage);
   std::vector<char>& code = image->bytes_;
   image->profile_ = profile;
-  image->specs_ = profile.gpu                   ? tuned(profile, specs, manyTokens)
+  image->specs_ = profile.gpu                 ? tuned(profile, specs, manyTokens)
                   : profile.amx && manyTokens ? forMatrixUnits(specs)
-                                                : specs;
+                                              : specs;
   std::string errors = compileBytes(profile, image->specs_, code, threads);
   if (!errors.empty()) {
     ADD_FAILURE() << errors;
@@ -183,7 +183,6 @@ std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
   image->emulated_ = llvm::Triple(profile.triple).isAArch64() &&
                      !llvm::Triple(llvm::sys::getProcessTriple()).isAArch64();
   if (image->emulated_) return image;
-  if (getenv("DUMPIMG")) { FILE* f = fopen("/tmp/amx/img.so", "wb"); fwrite(code.data(), 1, code.size(), f); fclose(f); }
   (void)cpu::CpuFeatures();  // asks the system for what the code needs
   int fd = memfd_create("kernels", MFD_CLOEXEC);
   bool written =

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// latent_attention by matrix units: 16 heads are the rows or the columns of a tile.
+//
+//   scores   tokens x heads. Cache rows are left operands as they lie, 16 tokens of 32 elements;
+//            the packed queries, [word][16 heads], are right ones.
+//   softmax  vertical over scores[t][heads], as by vectors.
+//   values   heads x dimensions. Cache rows are right operands as they lie, too: a line of such a
+//            tile is a token and a word of it two dimensions, not two tokens, of which a left
+//            operand with zeros for the other half picks the even or the odd ones. That takes
+//            twice the products and is still less work than to interleave pairs of rows.
+//
+// The sums of a block are made in tiles and added to those in the L1 cache, a chunk of 64
+// dimensions at a time.
+//
+// The maximum by which probabilities are scaled follows the true one only when it falls behind by
+// kSlack: sums are rescaled a few times per split, not with every block. e^8 more or less is
+// nothing to the range of float32 and bf16.
+#include <limits>
+
+#include "compiler/kernels/simd/LatentAttention.h"
+#include "compiler/kernels/simd/MatrixTile.h"
+
+using namespace mlir;
+
+namespace fathom::kernels {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+constexpr double kSlack = 8;
+constexpr int64_t kBlockPages = 2;
+// Dimensions of a chunk: two right operands of 32, of each the even and the odd ones.
+constexpr int64_t kChunk = 64, kPair = 32;
+constexpr int64_t kChunkSums = kMatrixRows * kChunk;
+// Lines of a page ahead that are asked for beside a step of the scores: half of a page in all.
+constexpr int64_t kScoreLines = 8;
+
+class LatentAttentionMatrix : public LatentAttention {
+ public:
+  using LatentAttention::LatentAttention;
+
+ private:
+  int64_t blockPages() const override { return kBlockPages; }
+  int64_t sumsOfHead() const override { return chunks() * kChunk; }
+  void allocate() override;
+  void attend(Val first, Val last, Val rows) override;
+  void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
+
+  void scores(Val page, Val rows, Val line0);
+  void softmax(Val rows, Val head);
+  void rescale(Val head);
+  void copyTail(Val page, Val rows);
+  MatrixTerm term(Buf halves, int64_t lineWords, Val row, Val column, int64_t columns, Val head,
+                  Val line, int64_t tokens);
+  void values(Val first, Val last, Val rows, Val chunk, int64_t columns);
+  void addPage(Val page, Val rows, Val line0, Val head, Val column, int64_t columns,
+               const MatrixSums& sums);
+  /// The byte address of the page a block after `page`, if it is one of the split's.
+  Val aheadOf(Val page);
+  Buf pageHalves(Val page) { return k_.view(in_.rows, pageAt(page), k_.b().getBF16Type()); }
+
+  int64_t blockTokens() const { return kBlockPages * in_.cache.pageTokens; }
+  int64_t rowElements() const { return in_.rank + in_.dim; }
+  int64_t chunks() const { return (in_.rank + kChunk - 1) / kChunk; }
+  // How many groups of heads are scored at a time, and tiles that share a sum of theirs.
+  int64_t parts() const { return 4 / in_.shape.groups; }
+  int64_t partScores() const { return blockTokens() * heads(); }
+
+  Buf score_;                  // f32 [parts][block tokens][heads]
+  Buf weight_, weightHalves_;  // words [16 heads of a group][even, odd][head][block tokens]
+  Buf tail_, tailHalves_;      // bf16 [16][rank]: the last rows of a context, then zeros
+};
+
+void LatentAttentionMatrix::allocate() {
+  auto both = [&](Type type, int64_t bytes, Buf* halves) {
+    Buf all = k_.scratch(k_.i8(), bytes);
+    *halves = k_.view(all, k_.idx(0), k_.b().getBF16Type());
+    return k_.view(all, k_.idx(0), type);
+  };
+  score_ = k_.scratch(k_.f32(), 4 * parts() * partScores());
+  weight_ = both(k_.i32(), 4 * heads() * 2 * blockTokens(), &weightHalves_);
+  tail_ = both(k_.i16(), 2 * kMatrixRows * in_.rank, &tailHalves_);
+}
+
+Val LatentAttentionMatrix::aheadOf(Val page) {
+  Val next = page + kBlockPages;
+  return pageAt(select(next < pageEnd_, next, page));
+}
+
+// score_[part][line0 + t][heads] of the first `rows` tokens of a page, rounded up to tiles.
+void LatentAttentionMatrix::scores(Val page, Val rows, Val line0) {
+  int64_t words = rowWords();
+  Buf data = pageHalves(page);
+  Val ahead = aheadOf(page);
+  k_.forLoop(k_.idx(0), rows, kMatrixRows, [&](Val t) {
+    MatrixTerm term{{{data, t * rowElements(), k_.idx(rowElements())}}, {}, words};
+    for (int64_t group = 0; group < in_.shape.groups; ++group)
+      term.right.push_back({queryHalves_, k_.idx(group * words * kLanes), kLanes});
+    MatrixSums sums{score_, (line0 + t) * heads(), k_.idx(heads())};
+    sums.parts = parts();
+    sums.partStride = partScores();
+    Val lines = ahead + t * (kScoreLines * 64 * words / kMatrixWords / kMatrixRows);
+    matrixProduct(k_, term, sums, [&](size_t, int64_t step) {
+      for (int64_t i = 0; i < kScoreLines; ++i)
+        k_.prefetch(in_.rows, lines + 64 * (kScoreLines * step + i), 2);
+    });
+  });
+}
+
+// Probabilities of 16 heads and of `rows` tokens, rounded up to whole tiles, into weight_; the
+// rescaling of u into alpha_; the new m_ and l_.
+void LatentAttentionMatrix::softmax(Val rows, Val head) {
+  auto at = [&](Val t) { return t * heads() + head; };
+  Val end = (rows + (kMatrixRows - 1)) / kMatrixRows * kMatrixRows;
+  Val m = k_.load(m_, head, kLanes), none = k_.constant(m.type(), kNever);
+  Vals top = k_.forLoop(k_.idx(0), rows, 1, {m}, [&](Val t, ArrayRef<Val> in) {
+    Val score = k_.load(score_, at(t), kLanes);
+    for (int64_t part = 1; part < parts(); ++part)
+      score = score + k_.load(score_, at(t) + part * partScores(), kLanes);
+    if (parts() > 1) k_.store(score, score_, at(t));
+    return Vals{max(score, in[0])};
+  });
+  k_.forLoop(rows, end, 1, [&](Val t) { k_.store(none, score_, at(t)); });
+  Val high = select(top[0] > m + kSlack, top[0], m);
+  Val alpha = exp(m - high), l = k_.load(l_, head, kLanes) * alpha;
+  Val sum = k_.forLoop(k_.idx(0), end, kMatrixRows, {l}, [&](Val t, ArrayRef<Val> in) {
+    Vals rounded;
+    Val sum = in[0];
+    for (int64_t i = 0; i < kMatrixRows; ++i) {
+      Val p = exp(k_.load(score_, at(t + i), kLanes) - high);
+      rounded.push_back(zext(f32ToBf16(p), k_.i32()));
+      sum = sum + p;
+    }
+    Vals lines = transpose16(rounded);
+    for (int64_t h = 0; h < kLanes; ++h) {
+      Val to = (head * 2 + h) * blockTokens() + t;
+      k_.store(lines[h], weight_, to);
+      k_.store(shl(lines[h], 16), weight_, to + kLanes * blockTokens());
+    }
+    return Vals{sum};
+  })[0];
+  k_.store(sum, l_, head);
+  k_.store(high, m_, head);
+  k_.store(alpha, alpha_, head);
+  k_.ifThen(reduceMin(alpha) < 1.0, [&] { rescale(head); });
+}
+
+// The sums of a chunk are lines of kPair: the even dimensions of 16 heads, then the odd ones.
+void LatentAttentionMatrix::rescale(Val head) {
+  Val at = head * sumsOfHead();
+  k_.forLoop(k_.idx(0), k_.idx(kLanes), 1, [&](Val h) {
+    Val alpha = splat(k_.load(alpha_, head + h));
+    k_.forLoop(h * kPair, k_.idx(kLanes * sumsOfHead()), kLanes * kPair, [&](Val i) {
+      for (int64_t j = 0; j < kPair; j += kLanes)
+        k_.store(k_.load(sum_, at + i + j, kLanes) * alpha, sum_, at + i + j);
+    });
+  });
+}
+
+void LatentAttentionMatrix::readSums(Val h, function_ref<void(Val i, Val v)> use) {
+  SmallVector<int64_t> first, second;
+  for (int64_t i = 0; i < kLanes / 2; ++i) {
+    first.append({i, kLanes + i});
+    second.append({kLanes / 2 + i, kLanes + kLanes / 2 + i});
+  }
+  Val group = h / kLanes * (kLanes * sumsOfHead()) + h % kLanes * kPair;
+  k_.forLoop(k_.idx(0), k_.idx(in_.rank), kPair, [&](Val i) {
+    Val at = group + i / kChunk * kChunkSums + i % kChunk / 2;
+    Val even = k_.load(sum_, at, kLanes), odd = k_.load(sum_, at + kChunkSums / 2, kLanes);
+    use(i, permute(even, odd, first));
+    use(i + kLanes, permute(even, odd, second));
+  });
+}
+
+// The last rows % 16 rows of a page; what lies behind them may be anything, even NaN.
+void LatentAttentionMatrix::copyTail(Val page, Val rows) {
+  Buf data = k_.view(in_.rows, pageAt(page), k_.i16());
+  Val count = rows % kMatrixRows, from = rows - count;
+  auto lines = [&](Val first, Val last, function_ref<Val(Val r, Val i)> line) {
+    k_.forLoop(first, last, 1, [&](Val r) {
+      k_.forLoop(k_.idx(0), k_.idx(in_.rank), 2 * kLanes,
+                 [&](Val i) { k_.store(line(r, i), tail_, r * in_.rank + i); });
+    });
+  };
+  lines(k_.idx(0), count,
+        [&](Val r, Val i) { return k_.load(data, (from + r) * rowElements() + i, 2 * kLanes); });
+  lines(count, k_.idx(kMatrixRows),
+        [&](Val, Val) { return k_.constant(k_.vec(k_.i16(), 2 * kLanes), 0); });
+}
+
+// Probabilities of `tokens` tokens of the block, from `line` on, times those from `row` of `halves`
+// on. A word of K is a token here.
+MatrixTerm LatentAttentionMatrix::term(Buf halves, int64_t lineWords, Val row, Val column,
+                                       int64_t columns, Val head, Val line, int64_t tokens) {
+  MatrixTerm term;
+  term.words = tokens;
+  for (int64_t odd = 0; odd < 2; ++odd) {
+    Val at = (head * 2 + odd * kLanes) * blockTokens() + line;
+    term.left.push_back({weightHalves_, at * 2, k_.idx(2 * blockTokens())});
+  }
+  for (int64_t c = 0; c < columns; c += kPair)
+    term.right.push_back({halves, row * lineWords + (column + c) / 2, lineWords});
+  return term;
+}
+
+// The tokens of a page that is not there as a whole, or not with its neighbour.
+void LatentAttentionMatrix::addPage(Val page, Val rows, Val line0, Val head, Val column,
+                                    int64_t columns, const MatrixSums& sums) {
+  int64_t pageTokens = in_.cache.pageTokens;
+  Buf data = pageHalves(page);
+  auto add = [&](Val t, int64_t tokens) {
+    matrixProduct(k_, term(data, rowWords(), t, column, columns, head, line0 + t, tokens), sums);
+  };
+  Val whole = rows / pageTokens * pageTokens, tiles = rows / kMatrixRows * kMatrixRows;
+  k_.forLoop(k_.idx(0), whole, pageTokens, [&](Val t) { add(t, pageTokens); });
+  k_.forLoop(whole, tiles, kMatrixRows, [&](Val t) { add(t, kMatrixRows); });
+  k_.ifThen(tiles < rows, [&] {
+    matrixProduct(k_,
+                  term(tailHalves_, in_.rank / 2, k_.idx(0), column, columns, head, line0 + tiles,
+                       kMatrixRows),
+                  sums);
+  });
+}
+
+// Adds the block's tokens to `columns` dimensions of u.
+void LatentAttentionMatrix::values(Val first, Val last, Val rows, Val chunk, int64_t columns) {
+  int64_t pageTokens = in_.cache.pageTokens, groups = in_.shape.groups;
+  // What the scores leave of a page ahead, shared out.
+  int64_t steps = chunks() * groups * (pageTokens / kMatrixRows);
+  int64_t left = pageTokens * rowElements() / 32 / 2, lines = (left + steps - 1) / steps;
+  Val column = chunk * kChunk;
+  k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
+    Val at = head * sumsOfHead() + chunk * kChunkSums;
+    MatrixSums sums{sum_, at, k_.idx(kPair), /*accumulate=*/true};
+    Val full = rows == blockTokens();
+    k_.ifThen(full, [&] {
+      SmallVector<MatrixTerm, kBlockPages> terms;
+      Vals ahead;
+      for (int64_t i = 0; i < kBlockPages; ++i) {
+        Val part = (chunk * groups + head / kLanes) * (lines * 64 * (pageTokens / kMatrixRows));
+        ahead.push_back(aheadOf(first + i) + left * 64 + part);
+        terms.push_back(term(pageHalves(first + i), rowWords(), k_.idx(0), column, columns, head,
+                             k_.idx(i * pageTokens), pageTokens));
+      }
+      matrixProduct(k_, terms, sums, [&](size_t page, int64_t step) {
+        step %= pageTokens / kMatrixRows;
+        for (int64_t i = lines * step; i < lines * (step + 1); ++i)
+          k_.prefetch(in_.rows, ahead[page] + 64 * i, 2);
+      });
+    });
+    k_.forLoop(select(full, last, first), last, 1, [&](Val page) {
+      Val line0 = (page - first) * pageTokens;
+      addPage(page, min(rows - line0, k_.idx(pageTokens)), line0, head, column, columns, sums);
+    });
+  });
+}
+
+void LatentAttentionMatrix::attend(Val first, Val last, Val rows) {
+  int64_t pageTokens = in_.cache.pageTokens;
+  k_.forLoop(first, last, 1, [&](Val page) {
+    Val line0 = (page - first) * pageTokens;
+    scores(page, min(rows - line0, k_.idx(pageTokens)), line0);
+  });
+  k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) { softmax(rows, head); });
+  k_.ifThen(rows % kMatrixRows != 0,
+            [&] { copyTail(last - 1, rows - (last - 1 - first) * pageTokens); });
+  int64_t whole = in_.rank / kChunk;
+  k_.forLoop(k_.idx(0), k_.idx(whole), 1,
+             [&](Val chunk) { values(first, last, rows, chunk, kChunk); });
+  if (whole < chunks()) values(first, last, rows, k_.idx(whole), kPair);
+}
+
+}  // namespace
+
+std::unique_ptr<LatentAttention> makeLatentAttentionMatrix(KernelBuilder& k, LatentInputs in) {
+  return std::make_unique<LatentAttentionMatrix>(k, std::move(in));
+}
+
+}  // namespace fathom::kernels

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// latent_attention by vectors, 16 heads at a time.
+//
+//   scores   lanes = heads. The queries are packed once as [word][16 heads]; a word of a cache row
+//            is broadcast, so a tile of tokens needs neither transpose nor horizontal sum.
+//   softmax  vertical over scores[t][16 heads]; running maximum and sum live in registers.
+//   values   lanes = dimensions, tiles of heads x vectors; the running sums u stay in scratch and
+//            are rescaled where they are loaded.
+// Every inner step of the scores prefetches one line of the rows two tiles of the page table ahead:
+// the lines of a tile of 16 rows are exactly as many as a row's words.
+#include <limits>
+
+#include "compiler/kernels/simd/LatentAttention.h"
+
+using namespace mlir;
+
+namespace fathom::kernels {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+class LatentAttentionVector : public LatentAttention {
+ public:
+  using LatentAttention::LatentAttention;
+
+ private:
+  int64_t blockPages() const override { return staged() ? 1 : 2; }
+  int64_t sumsOfHead() const override { return in_.rank; }
+  void allocate() override;
+  void attend(Val first, Val last, Val rows) override;
+  void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
+
+  // bf16 rows are widened into scratch page by page.
+  bool staged() const { return in_.cache.bf16 && !in_.form.pairs; }
+  Operand rowsOf(Val page);
+  void stage(Val pageAt, Val rows);
+  void scores(Val page, Val nextPage, Val rows, Val line0);
+  void softmax(Val rows);
+  void values(Val block, Val rows, Val vec0, int64_t vecs);
+
+  Buf score_;   // f32 [block tokens][16 heads]
+  Buf weight_;  // words of probabilities [block tokens / per][16 heads]; f32 ones share score_
+  Buf wide_;    // staged rows: f32 [block tokens][rank + dim]
+};
+
+void LatentAttentionVector::allocate() {
+  int64_t block = blockPages() * in_.cache.pageTokens;
+  score_ = k_.scratch(k_.f32(), 4 * kLanes * block);
+  weight_ = in_.form.pairs ? k_.scratch(k_.i32(), 4 * kLanes * block / 2) : score_;
+  if (staged()) wide_ = k_.scratch(k_.f32(), 4 * block * (in_.rank + in_.dim));
+}
+
+// The rows of one page of a block, as words.
+Operand LatentAttentionVector::rowsOf(Val page) {
+  Val at = pageAt(page);
+  return {k_.view(in_.rows, at, in_.form.type(k_)), k_.idx(0), rowWords(), 1};
+}
+
+// Widens `rows` rows of a block's page into wide_.
+void LatentAttentionVector::stage(Val page, Val rows) {
+  Val at = pageAt(page);
+  Buf narrow = k_.view(in_.rows, at, k_.i16());
+  int64_t width = in_.rank + in_.dim;
+  // The last vector may take in some of the next row; a page is a whole number of vectors.
+  k_.forLoop(k_.idx(0), rows * width, kLanes,
+             [&](Val i) { k_.store(bf16ToF32(k_.load(narrow, i, kLanes)), wide_, i); });
+}
+
+// score_[line0 + t][heads] of the first `rows` tokens of a page, rounded up to the tile.
+void LatentAttentionVector::scores(Val page, Val nextPage, Val rows, Val line0) {
+  int64_t tile = k_.registers() >= 32 ? 16 : 4;
+  Operand from = staged() ? Operand{wide_, k_.idx(0), rowWords(), 1} : rowsOf(page);
+  Val next = pageAt(nextPage);
+  int64_t words = rowWords(), unroll = words % 4 == 0 ? 4 : words % 2 == 0 ? 2 : 1;
+  k_.forLoop(k_.idx(0), rows, tile, [&](Val t) {
+    Val tileAt = from.at + t * from.outer;
+    Val ahead = next + t * in_.cache.rowBytes;
+    Vals acc = k_.forLoop(
+        k_.idx(0), k_.idx(words), unroll, Vals(tile, k_.zero()), [&](Val w, ArrayRef<Val> in) {
+          Vals out(in.begin(), in.end());
+          for (int64_t u = 0; u < unroll; ++u) {
+            if (!staged() && tile == 16) k_.prefetch(in_.rows, ahead + (w + u) * 64, 2);
+            Val q = k_.load(query_, (w + u) * kLanes, kLanes);
+            for (int64_t i = 0; i < tile; ++i) {
+              Val row = splat(k_.load(from.buf, tileAt + w + (u + i * from.outer)));
+              out[i] = in_.form.dot(out[i], q, row);
+            }
+          }
+          return out;
+        });
+    for (int64_t i = 0; i < tile; ++i) k_.store(acc[i], score_, (line0 + t + i) * kLanes);
+  });
+}
+
+// Probabilities of `rows` tokens into weight_, the rescaling of u into alpha_; the new m_ and l_.
+void LatentAttentionVector::softmax(Val rows) {
+  Val zero = k_.idx(0), m = k_.load(m_, zero, kLanes), odd = rows % 2;
+  k_.ifThen(odd != 0, [&] { k_.store(k_.constant(m.type(), kNever), score_, rows * kLanes); });
+  Val even = rows + odd;
+  Vals top = k_.forLoop(zero, even, 2, {m, m}, [&](Val t, ArrayRef<Val> in) {
+    return Vals{max(k_.load(score_, t * kLanes, kLanes), in[0]),
+                max(k_.load(score_, (t + 1) * kLanes, kLanes), in[1])};
+  });
+  Val high = max(top[0], top[1]);
+  Val alpha = exp(m - high), l = k_.load(l_, zero, kLanes) * alpha;
+  Vals sums = k_.forLoop(zero, even, 2, {l, k_.zero()}, [&](Val t, ArrayRef<Val> in) {
+    Val a = exp(k_.load(score_, t * kLanes, kLanes) - high);
+    Val b = exp(k_.load(score_, (t + 1) * kLanes, kLanes) - high);
+    if (in_.form.pairs) {
+      k_.store(in_.form.join(a, b), weight_, t / 2 * kLanes);
+    } else {
+      k_.store(a, weight_, t * kLanes);
+      k_.store(b, weight_, (t + 1) * kLanes);
+    }
+    return Vals{in[0] + a, in[1] + b};
+  });
+  k_.store(alpha, alpha_, zero);
+  k_.store(high, m_, zero);
+  k_.store(sums[0] + sums[1], l_, zero);
+}
+
+// Adds the block's `rows` tokens to `vecs` (1 or 2) vectors of u, from dimension 16 vec0 on. A row
+// past the last one may hold anything, even NaN: the last one takes its place, with probability 0.
+void LatentAttentionVector::values(Val block, Val rows, Val vec0, int64_t vecs) {
+  int64_t heads = k_.registers() >= 32 ? 8 : 4;
+  k_.forLoop(k_.idx(0), k_.idx(kLanes), heads, [&](Val h) {
+    auto at = [&](int64_t i, int64_t j) { return (h + i) * in_.rank + (vec0 + j) * kLanes; };
+    Vals acc;
+    for (int64_t i = 0; i < heads; ++i)
+      for (int64_t j = 0; j < vecs; ++j)
+        acc.push_back(k_.load(sum_, at(i, j), kLanes) * k_.load(alpha_, h + i));
+    Val pages = (rows + (in_.cache.pageTokens - 1)) / in_.cache.pageTokens;
+    acc = k_.forLoop(k_.idx(0), pages, 1, acc, [&](Val p, ArrayRef<Val> pageIn) {
+      Val line0 = p * in_.cache.pageTokens;
+      Val inPage = min(rows - line0, k_.idx(in_.cache.pageTokens));
+      Buf row16, row32;
+      Val base;
+      if (in_.form.pairs) {
+        row16 = k_.view(in_.rows, pageAt(block + p), k_.i16());
+        base = k_.idx(0);
+      } else if (staged()) {
+        row32 = wide_;
+        base = line0 * (in_.rank + in_.dim);
+      } else {
+        row32 = k_.view(in_.rows, pageAt(block + p), k_.f32());
+        base = k_.idx(0);
+      }
+      int64_t step = in_.form.per();
+      return k_.forLoop(k_.idx(0), inPage, step, pageIn, [&](Val t, ArrayRef<Val> in) {
+        Vals out(in.begin(), in.end()), row;
+        Val from = base + t * (in_.rank + in_.dim) + vec0 * kLanes;
+        if (in_.form.pairs) {
+          Val second = min(t + 1, inPage - 1) * (in_.rank + in_.dim) + vec0 * kLanes;
+          Val a = k_.load(row16, from, kLanes * vecs), b = k_.load(row16, second, kLanes * vecs);
+          if (vecs == 2) {
+            auto [lo, hi] = tangle(a, b);
+            row = {lo, hi};
+          } else {
+            row = {zext(a, k_.i32()) | shl(zext(b, k_.i32()), 16)};
+          }
+        } else {
+          for (int64_t j = 0; j < vecs; ++j)
+            row.push_back(k_.load(row32, from + kLanes * j, kLanes));
+        }
+        Val weights = (line0 + t) / step * kLanes + h;
+        for (int64_t i = 0; i < heads; ++i) {
+          Val p16 = splat(k_.load(weight_, weights + i));
+          for (int64_t j = 0; j < vecs; ++j)
+            out[i * vecs + j] = in_.form.dot(out[i * vecs + j], row[j], p16);
+        }
+        return out;
+      });
+    });
+    for (int64_t i = 0; i < heads; ++i)
+      for (int64_t j = 0; j < vecs; ++j) k_.store(acc[i * vecs + j], sum_, at(i, j));
+  });
+}
+
+// Pairs of vectors are tangled where rows were.
+void LatentAttentionVector::readSums(Val h, function_ref<void(Val i, Val v)> use) {
+  int64_t rank = in_.rank, step = in_.form.pairs ? 2 * kLanes : kLanes;
+  Val from = h * rank;
+  k_.forLoop(k_.idx(0), k_.idx(rank / step * step), step, [&](Val i) {
+    Val a = k_.load(sum_, from + i, kLanes);
+    if (!in_.form.pairs) return use(i, a);
+    auto [lo, hi] = untangle(a, k_.load(sum_, from + i + kLanes, kLanes));
+    use(i, lo);
+    use(i + kLanes, hi);
+  });
+  Val last = k_.idx(rank - kLanes);
+  if (rank % step) use(last, k_.load(sum_, from + last, kLanes));
+}
+
+void LatentAttentionVector::attend(Val first, Val last, Val rows) {
+  if (staged()) stage(first, rows);
+  k_.forLoop(first, last, 1, [&](Val page) {
+    Val line0 = (page - first) * in_.cache.pageTokens;
+    Val next = page + blockPages();
+    next = select(next < pageEnd_, next, page);
+    scores(page, next, min(rows - line0, k_.idx(in_.cache.pageTokens)), line0);
+  });
+  softmax(rows);
+  // Tangled pairs of vectors want two at a time; narrow register files one.
+  int64_t together = in_.form.pairs || k_.registers() >= 32 ? 2 : 1;
+  int64_t vecs = in_.rank / kLanes, whole = vecs / together * together;
+  k_.forLoop(k_.idx(0), k_.idx(whole), together, [&](Val v) { values(first, rows, v, together); });
+  if (whole < vecs) values(first, rows, k_.idx(whole), 1);
+}
+
+}  // namespace
+
+std::unique_ptr<LatentAttention> makeLatentAttentionVector(KernelBuilder& k, LatentInputs in) {
+  return std::make_unique<LatentAttentionVector>(k, std::move(in));
+}
+
+}  // namespace fathom::kernels
