@@ -165,9 +165,13 @@ class HeaderBuilder {
                                                        &noBindings, &none, nullptr));
       }
     }
+    auto number = [&](StringRef name) {
+      auto attr = op->getAttrOfType<IntegerAttr>(name);
+      return attr ? attr.getInt() : 0;
+    };
     const uint32_t arena = op.getArena() ? pool.add(*op.getArena()) : pool.add(zero());
     return schema::CreateEntryPointDirect(fbb, op.getSymName().str().c_str(), &pool.nodes(), &buffers,
-                                          &commands, arena);
+                                          &commands, arena, number(kFewTokensAttr), number(kFewContextAttr));
   }
 
   Table<schema::Command> command(schedule::DispatchOp op, uint32_t kernel,

@@ -49,6 +49,25 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     for (func::FuncOp function : functions) function.erase();
   }
 
+  // Matrix units cost a prompt the same up to a tile of 16 rows, most of it unpacking weights; the
+  // kernels of steps cost the time of a step and some for each token. They meet at 20 to 24 tokens
+  // (docs/design/010). Attention of steps reads the context once for every token.
+  static void sayWhatFewTokensTake(fathom::schedule::ProgramOp program, const fathom::TargetProfile& profile) {
+    constexpr int64_t kFewTokens = 16, kFewContext = 8192;
+    if (!profile.amx) return;
+    const bool units = llvm::any_of(program.getOps<fathom::schedule::KernelOp>(), [](auto kernel) {
+      auto form = kernel.getConfig().template getAs<StringAttr>("form");
+      return form && form.getValue() == "many";
+    });
+    if (!units) return;
+    Builder builder(program.getContext());
+    for (auto entry : program.getOps<fathom::schedule::EntryOp>()) {
+      if (entry.getSymName() != "decode") continue;
+      entry->setAttr(fathom::kFewTokensAttr, builder.getI64IntegerAttr(kFewTokens));
+      entry->setAttr(fathom::kFewContextAttr, builder.getI64IntegerAttr(kFewContext));
+    }
+  }
+
   LogicalResult lowerFor(ModuleOp module, const fathom::TargetProfile& profile,
                          fathom::lower::WeightTable& weights, DictionaryAttr kv,
                          ArrayRef<func::FuncOp> functions) {
@@ -81,6 +100,7 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     lowering.rowBytes = rowBytes;
     for (func::FuncOp function : functions)
       if (failed(lowering.lowerEntry(function))) return failure();
+    sayWhatFewTokensTake(program, profile);
     // What not every device of the kind binds, the loader must find on the device.
     if (std::optional<std::string> word = profile.bindingFeature(lowering.longestBinding)) {
       features.push_back(*word);

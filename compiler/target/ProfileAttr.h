@@ -12,6 +12,11 @@ namespace fathom {
 /// target's name says everything.
 inline constexpr llvm::StringLiteral kProfileAttr = "schedule.profile";
 
+/// Where a schedule.entry holds few_tokens and few_context of its entry point (docs/spec/artifact.md),
+/// if they are not 0.
+inline constexpr llvm::StringLiteral kFewTokensAttr = "schedule.few_tokens";
+inline constexpr llvm::StringLiteral kFewContextAttr = "schedule.few_context";
+
 /// Texts, numbers, booleans, arrays and dictionaries as JSON. Attributes of other kinds become null.
 llvm::json::Value jsonOf(mlir::Attribute attr);
 

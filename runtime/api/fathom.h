@@ -142,7 +142,8 @@ typedef struct fathom_session_options {
    * call or beside it, not on `chunk`, nor on the number of threads. A call that appends one token
    * to some sequences and more to others takes two passes. Without it all this holds too, except
    * that (1) in such a call the single tokens are computed as prompts are, and (2) a last token
-   * that `chunk` leaves over may be computed as a decode step: the same numbers to rounding.
+   * that `chunk` leaves over, or on some targets few tokens of a call, may be computed as decode
+   * steps are: the same numbers to rounding.
    * Default false. */
   bool deterministic;
 } fathom_session_options;

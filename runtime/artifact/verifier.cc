@@ -303,6 +303,10 @@ class HeaderVerifier {
     FATHOM_RETURN_IF_ERROR(CheckExpressions(where + ".exprs", *entry.exprs()));
     const uint32_t exprs = entry.exprs()->size();
     FATHOM_RETURN_IF_ERROR(CheckIndex(where + ".arena", entry.arena(), exprs));
+    if (entry.few_tokens() > kMaxFewTokens) {
+      return Error(where + ".few_tokens", "out of range", absl::StrCat("at most ", kMaxFewTokens),
+                   entry.few_tokens());
+    }
     std::unordered_set<std::string_view> buffers;
     for (uint32_t i = 0; i < entry.buffers()->size(); ++i) {
       const std::string at = absl::StrCat(where, ".buffers[", i, "]");

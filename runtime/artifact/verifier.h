@@ -19,6 +19,7 @@ inline constexpr uint32_t kMaxHeaderTables = 8u << 20;
 inline constexpr size_t kMaxNameBytes = 1024;
 inline constexpr uint32_t kMaxKernelArguments = 64;  // bindings or push constants of one kernel
 inline constexpr uint32_t kMaxFeatures = 256;
+inline constexpr uint32_t kMaxFewTokens = 4096;
 inline constexpr uint32_t kMaxCacheLayers = 65536;
 inline constexpr size_t kMaxDescriptionBytes = 1 << 20;  // a kernel's config, a program's profile
 inline constexpr uint32_t kSymbols = 4;  // T, B, P, R

@@ -92,11 +92,14 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Artifact& artifact, uint32_t program
     return InputError("ctx-size", "the cache does not fit 64 bits");
   }
   for (const schema::EntryPoint* entry : *header.entries()) {
-    // A decode step has one token per sequence; any other call is filled up to the chunk.
+    // A decode step has one token per sequence, or few tokens of a prompt; any other call is filled
+    // up to the chunk.
     const bool decode = entry->name()->str() == "decode";
     CallShape shape;
     shape.sequences = request.sequences;
-    shape.tokens = decode ? shape.sequences : std::max<int64_t>(request.chunk, shape.sequences);
+    const int64_t most = std::max<int64_t>(request.chunk, shape.sequences);
+    const int64_t few = std::min<int64_t>(entry->few_tokens(), most);
+    shape.tokens = decode ? std::max(shape.sequences, few) : most;
     shape.rows = shape.sequences;
     shape.pages = static_cast<int64_t>(pages);
     absl::Status status = AddCall(*artifact.header().tensors(), *entry, shape, &plan);

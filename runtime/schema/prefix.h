@@ -14,7 +14,7 @@ namespace fathom::schema {
 inline constexpr size_t kPrefixBytes = 64;
 inline constexpr char kArtifactMagic[9] = "FATHOM\r\n";  // 8 bytes; \r\n shows a text-mode copy
 inline constexpr uint16_t kFormatMajor = 2;
-inline constexpr uint16_t kFormatMinor = 0;
+inline constexpr uint16_t kFormatMinor = 1;
 inline constexpr uint64_t kSegmentAlignment = 4096;
 inline constexpr uint64_t kTensorAlignment = 256;
 inline constexpr uint64_t kHeaderAlignment = 64;

@@ -185,6 +185,7 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
   std::vector<int32_t> tokens, positions, sequence, context_length, logit_rows;
   size_t columns = 0;
   bool one_token_each = true;
+  uint64_t attended = 0;  // tokens of context, by all tokens of the call
   for (const Piece& piece : pieces) {
     const Extension& extension = extensions[piece.extension];
     FATHOM_ASSIGN_OR_RETURN(Sequence * s, Find(extension.sequence));
@@ -193,6 +194,7 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
     for (size_t i = 0; i < piece.tokens.size(); ++i) {
       tokens.push_back(piece.tokens[i]);
       positions.push_back(static_cast<int32_t>(s->tokens.size() + i));
+      attended += s->tokens.size() + i + 1;
       sequence.push_back(static_cast<int32_t>(context_length.size()));
     }
     context_length.push_back(static_cast<int32_t>(length));
@@ -214,7 +216,10 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
               page_table.begin() + static_cast<ptrdiff_t>(b * columns));
   }
 
-  const bool decode = one_token_each && context_->program().FindEntry("decode") != nullptr;
+  const schema::EntryPoint* steps = context_->program().FindEntry("decode");
+  const bool few = !options_.deterministic && steps != nullptr &&
+                   tokens.size() <= steps->few_tokens() && attended <= steps->few_context();
+  const bool decode = steps != nullptr && (one_token_each || few);
   std::vector<DispatchProfile> profile;
   const absl::StatusOr<Logits> run =
       context_->Run(decode ? "decode" : "prefill",

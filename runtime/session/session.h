@@ -23,7 +23,8 @@ struct SessionOptions {
   int32_t chunk = 512;        // most tokens of one call
   // A sequence's logits depend on its own tokens alone, byte for byte, and on which of them were
   // appended one at a time (docs/design/009). Extending some sequences by one token and others by
-  // more then takes two passes over the weights.
+  // more then takes two passes over the weights, and where prompts of few tokens would be faster as
+  // steps (docs/design/010), they are prompts all the same.
   bool deterministic = false;
 };
 

@@ -9,9 +9,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/artifact/artifact.h"
 #include "tests/e2e/compiled_model.h"
 #include "tests/e2e/programs.h"
 #include "tests/e2e/test_device.h"
@@ -158,6 +160,37 @@ TEST(DeterminismFlag, OfTheProgram) {
   EXPECT_THAT(kernels(""), HasSubstr("attention_combine"));
   EXPECT_THAT(kernels("--deterministic"),
               AllOf(HasSubstr("attention_prefill"), Not(HasSubstr("attention_combine"))));
+}
+
+// On CPUs with matrix units few tokens of a prompt run the kernels of steps: the bytes of the same
+// tokens one at a time. With the option they are a prompt, whose kernels round differently.
+TEST(FewTokens, OfAPromptAreStepsWhereUnitsArePrefill) {
+  const auto file =
+      std::make_shared<CompiledFile>("tests/golden/deepseek_v3_group", "q4", "cpu:native");
+  const auto artifact = Artifact::Open(file->path());
+  ASSERT_TRUE(artifact.ok()) << artifact.status();
+  const auto& entries = *(*artifact)->header().programs()->Get(0)->entries();
+  const auto decode = std::find_if(entries.begin(), entries.end(), [](const auto* entry) {
+    return entry->name()->str() == "decode";
+  });
+  ASSERT_NE(decode, entries.end());
+  if ((*decode)->few_tokens() == 0) GTEST_SKIP() << "no matrix units here";
+  CompiledModel model(file, 2, "cpu");
+  const std::vector<int32_t> before = SomeTokens(70, 3);
+  const std::vector<int32_t> few = SomeTokens((*decode)->few_tokens(), 5);
+  // The logits behind `few`, appended at once or by and by.
+  const auto logits = [&](bool deterministic, bool at_once) {
+    model.NewSession({.max_sequences = 1, .context = 256, .deterministic = deterministic});
+    const int32_t id = model.AddSequence();
+    std::vector<float> row = model.Prefill(id, before);
+    if (at_once) return model.Prefill(id, few);
+    for (int32_t token : few) row = model.Decode({id}, {token})[0];
+    return row;
+  };
+  const std::vector<float> steps = logits(true, false);
+  EXPECT_TRUE(SameBytes(logits(false, true), steps));
+  EXPECT_TRUE(SameBytes(logits(false, false), steps));
+  EXPECT_FALSE(SameBytes(logits(true, true), steps)) << "the option makes no difference";
 }
 
 // SwiftShader takes 20 s to make machine code of the kernels for q4.

@@ -148,6 +148,7 @@ const Lie kLies[] = {
     {"entry_twice", "is there twice",
      [](ArtifactT& a) { Program0(a).entries[1]->name = "prefill"; }},
     {"arena", "arena", [](ArtifactT& a) { Entry0(a).arena = 1000; }},
+    {"few_tokens", "few_tokens", [](ArtifactT& a) { Entry0(a).few_tokens = 4097; }},
     {"no_expressions", "arena", [](ArtifactT& a) { Entry0(a).exprs.clear(); }},
     {"expression_op", "exprs[0].op",
      [](ArtifactT& a) {

@@ -128,6 +128,57 @@ TEST_F(SessionTest, DeterministicPassesKeepTheOrderOfTheCall) {
   }
 }
 
+// Which entry point took the calls is seen by the labels.
+TEST(SessionFewTokens, TakeTheEntryPointThatSaysSo) {
+  testing::ArtifactBuilder builder = testing::HistoryModel();
+  for (const auto& entry : builder.header.programs[0]->entries) {
+    for (const auto& command : entry->commands) command->label = entry->name;
+    if (entry->name != "decode") continue;
+    entry->few_tokens = 6;
+    entry->few_context = 40;
+  }
+  auto model = testing::OpenModel(std::move(builder));
+  ASSERT_TRUE(model.ok()) << model.status();
+  std::vector<DispatchProfile> profile;
+  std::vector<std::vector<int32_t>> texts;
+  std::unique_ptr<Session> session;
+  const auto open = [&](bool deterministic) {
+    session = *Session::Create(model->program, {0, 2, 512, deterministic});
+    session->set_profile(&profile);
+    texts.assign(2, {});
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(session->AddSequence().ok());
+  };
+  // Appends so many tokens to each sequence, none for 0.
+  const auto extend = [&](std::vector<int> counts) -> std::string {
+    std::vector<std::vector<int32_t>> next(2);
+    std::vector<Extension> extensions;
+    for (int i = 0; i < 2; ++i) {
+      next[i] = Tokens(counts[i], static_cast<int>(texts[i].size()));
+      if (counts[i] == 0) continue;
+      texts[i].insert(texts[i].end(), next[i].begin(), next[i].end());
+      extensions.push_back({i, next[i]});
+    }
+    profile.clear();
+    const auto logits = session->Extend(extensions);
+    if (!logits.ok()) return logits.status().ToString();
+    for (size_t i = 0; i < extensions.size(); ++i) {
+      EXPECT_THAT(logits->row(static_cast<int64_t>(i), 100),
+                  ElementsAreArray(ExpectedLogits(texts[extensions[i].sequence], 100)));
+    }
+    return profile.front().label + (profile.back().label == profile.front().label ? "" : " mixed");
+  };
+  open(false);
+  EXPECT_EQ(extend({7, 0}), "prefill");  // too many tokens
+  EXPECT_EQ(extend({3, 3}), "decode");   // 8 + 9 + 10 and 1 + 2 + 3 tokens of context
+  EXPECT_EQ(extend({3, 0}), "decode");   // 11 + 12 + 13 = 36
+  EXPECT_EQ(extend({3, 0}), "prefill");  // 14 + 15 + 16 = 45
+  EXPECT_EQ(extend({1, 0}), "decode");   // a step always is
+  EXPECT_EQ(extend({0, 4}), "decode");   // 4 + 5 + 6 + 7
+  open(true);
+  EXPECT_EQ(extend({2, 0}), "prefill");
+  EXPECT_EQ(extend({1, 0}), "decode");
+}
+
 TEST_F(SessionTest, TruncatedSequencesGoOnFromThere) {
   auto session = Open({512, 2, 64});
   const SequenceId id = *session->AddSequence(), other = *session->AddSequence();
