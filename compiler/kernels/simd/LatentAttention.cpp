@@ -43,35 +43,35 @@ LatentInputs::LatentInputs(KernelBuilder& k) {
   pages = k.push();
 }
 
-// Words of `elements` of each head, transposed into query_ from `to` on. `from` gives a head's
-// first.
-void LatentAttention::packPart(Buf x, function_ref<Val(Val)> from, int64_t elements, Val to) {
+// Words of `elements` of each head of a group, transposed into query_ as those from element0 on.
+// `from` gives a head's first.
+void LatentAttention::packPart(Buf x, function_ref<Val(Val)> from, int64_t elements, Val group,
+                               int64_t element0) {
   int64_t per = in_.form.per(), step = 16 * per;
+  Val to = group * (rowWords() * kLanes);
   for (int64_t e = 0; e < elements; e += step) {
-    int64_t count = std::min(step, elements - e);
+    int64_t count = std::min(step, elements - e), word0 = (element0 + e) / per;
     Vals rows;
     for (int64_t h = 0; h < kLanes; ++h)
       rows.push_back(loadQuery(k_, in_.form, x, from(k_.idx(h)) + e, count, in_.scale));
     Vals lines = transpose16(rows);
-    for (int64_t w = 0; w < count / per; ++w)
-      k_.store(lines[w], query_, to + (e / per + w) * kLanes);
+    for (int64_t w = 0; w < count / per; ++w) k_.store(lines[w], query_, to + (word0 + w) * kLanes);
+    if (count == 32) besidePacking(group, element0 + e);
   }
 }
 
-// 16 heads from head0 on. Heads beyond the last repeat it: their lanes are computed and never
-// written.
-void LatentAttention::packQueries(Val token, Val head0, Val to) {
-  auto head = [&](Val lane) { return min(head0 + lane, k_.idx(in_.heads - 1)); };
+// A group's 16 heads. Heads beyond the last repeat it: their lanes are computed and never written.
+void LatentAttention::packQueries(Val token, Val head0, Val group) {
+  auto head = [&](Val lane) { return min(head0 + group * kLanes + lane, k_.idx(in_.heads - 1)); };
   Val latent = token * (in_.heads * in_.rank), rotated = token * in_.qLd + in_.qOffset;
   packPart(
-      in_.qLatent, [&](Val h) { return latent + head(h) * in_.rank; }, in_.rank, to);
-  to = to + in_.rank / in_.form.per() * kLanes;
+      in_.qLatent, [&](Val h) { return latent + head(h) * in_.rank; }, in_.rank, group, 0);
   if (in_.rotate)
     packPart(
-        rotated_, [&](Val h) { return h * in_.dim; }, in_.dim, to);
+        rotated_, [&](Val h) { return h * in_.dim; }, in_.dim, group, in_.rank);
   else
     packPart(
-        in_.q, [&](Val h) { return rotated + head(h) * in_.qHeadLd; }, in_.dim, to);
+        in_.q, [&](Val h) { return rotated + head(h) * in_.qHeadLd; }, in_.dim, group, in_.rank);
 }
 
 // The part of the queries that knows positions, of 16 heads, into rotated_.
@@ -112,7 +112,7 @@ void LatentAttention::emit() {
   Val position = toIndex(k_.load(in_.positions, token)), rows = position + 1;
   tableAt_ = toIndex(k_.load(in_.sequence, token)) * in_.pages;
   Val used = (rows + (pageTokens - 1)) / pageTokens;
-  Val begin = used * k_.x() / in_.splits;
+  pageBegin_ = used * k_.x() / in_.splits;
   pageEnd_ = used * (k_.x() + 1) / in_.splits;
 
   k_.forLoop(k_.idx(0), k_.idx(heads() * sumsOfHead()), kLanes,
@@ -121,14 +121,13 @@ void LatentAttention::emit() {
     k_.store(k_.constant(k_.vec(k_.f32()), kNever), m_, h);
     k_.store(k_.zero(), l_, h);
   });
-  k_.ifThen(begin < pageEnd_, [&] {
-    start(begin);
-    k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val h) {
-      if (in_.rotate) rotateQueries(token, head0 + h, position);
-      packQueries(token, head0 + h, h * rowWords());
+  k_.ifThen(pageBegin_ < pageEnd_, [&] {
+    k_.forLoop(k_.idx(0), k_.idx(in_.shape.groups), 1, [&](Val group) {
+      if (in_.rotate) rotateQueries(token, head0 + group * kLanes, position);
+      packQueries(token, head0, group);
     });
   });
-  k_.forLoop(begin, pageEnd_, blockPages(), [&](Val first) {
+  k_.forLoop(pageBegin_, pageEnd_, blockPages(), [&](Val first) {
     Val last = min(first + blockPages(), pageEnd_);
     attend(first, last, min(rows, last * pageTokens) - first * pageTokens);
   });

@@ -40,8 +40,8 @@ class LatentAttention {
 
   virtual int64_t blockPages() const = 0;
   virtual void allocate() = 0;
-  /// Before the queries are packed; there is at least one page.
-  virtual void start(Val page) { (void)page; }
+  /// Beside the packing of 32 elements of the queries of a group of 16 heads; the split has pages.
+  virtual void besidePacking(Val group, int64_t element) {}
   /// Floats of sum_ for a head.
   virtual int64_t sumsOfHead() const = 0;
   /// Gives use(i, v) all elements i .. i + 15 of head h's u.
@@ -59,12 +59,13 @@ class LatentAttention {
   Buf query_, queryHalves_;  // words [groups][rowWords][16 heads], and their bf16
   Buf m_, l_, alpha_;        // f32 [heads]
   Buf sum_;                  // u: f32 [heads][sumsOfHead()] in an order of the form's own
-  Val tableAt_, pageEnd_;
+  Val tableAt_, pageBegin_, pageEnd_;
 
  private:
-  void packQueries(Val token, Val head0, Val to);
+  void packQueries(Val token, Val head0, Val group);
   void rotateQueries(Val token, Val head0, Val position);
-  void packPart(Buf x, llvm::function_ref<Val(Val)> from, int64_t elements, Val to);
+  void packPart(Buf x, llvm::function_ref<Val(Val)> from, int64_t elements, Val group,
+                int64_t element0);
   void writePartial(Val token, Val head0);
 
   Buf rotated_;  // f32 [16 heads][dim] with rotate

@@ -27,42 +27,45 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 constexpr double kSlack = 8;
-constexpr int64_t kBlockPages = 2;
 // Dimensions of a chunk: two right operands of 32, of each the even and the odd ones.
 constexpr int64_t kChunk = 64, kPair = 32;
 constexpr int64_t kChunkSums = kMatrixRows * kChunk;
-// Lines of a page ahead that are asked for beside a step of the scores: half of a page in all.
-constexpr int64_t kScoreLines = 8;
-
 class LatentAttentionMatrix : public LatentAttention {
  public:
   using LatentAttention::LatentAttention;
 
  private:
-  int64_t blockPages() const override { return kBlockPages; }
+  // With few heads memory is what counts, and a page the least to wait for; with many it is
+  // products, of which longer blocks make more for each time that sums are read and written.
+  int64_t blockPages() const override { return in_.shape.groups == 1 ? 1 : 2; }
   int64_t sumsOfHead() const override { return chunks() * kChunk; }
   void allocate() override;
   void attend(Val first, Val last, Val rows) override;
   void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
 
-  void scores(Val page, Val rows, Val line0);
+  void besidePacking(Val group, int64_t element) override;
+  void prefetch(Val page, int64_t line, int64_t lines) {
+    for (int64_t i = 0; i < lines; ++i) k_.prefetch(in_.rows, page + 64 * (line + i), 2);
+  }
+  void scores(Val page, Val rows, Val line0, bool prefetches);
   void softmax(Val rows, Val head);
   void rescale(Val head);
   void copyTail(Val page, Val rows);
   MatrixTerm term(Buf halves, int64_t lineWords, Val row, Val column, int64_t columns, Val head,
                   Val line, int64_t tokens);
+  void addBlock(Val first, Val head, Val chunk, int64_t columns, const MatrixSums& sums,
+                bool prefetches);
   void values(Val first, Val last, Val rows, Val chunk, int64_t columns);
   void addPage(Val page, Val rows, Val line0, Val head, Val column, int64_t columns,
                const MatrixSums& sums);
-  /// The byte address of the page a block after `page`, if it is one of the split's.
-  Val aheadOf(Val page);
   Buf pageHalves(Val page) { return k_.view(in_.rows, pageAt(page), k_.b().getBF16Type()); }
 
-  int64_t blockTokens() const { return kBlockPages * in_.cache.pageTokens; }
+  int64_t blockTokens() const { return blockPages() * in_.cache.pageTokens; }
   int64_t rowElements() const { return in_.rank + in_.dim; }
   int64_t chunks() const { return (in_.rank + kChunk - 1) / kChunk; }
-  // How many groups of heads are scored at a time, and tiles that share a sum of theirs.
-  int64_t parts() const { return 4 / in_.shape.groups; }
+  // Tiles that share a sum of scores. Two are enough: a step has two loads to wait for as well.
+  int64_t parts() const { return in_.shape.groups > 2 ? 1 : 2; }
+  int64_t pageLines() const { return in_.cache.pageTokens * in_.cache.rowBytes / 64; }
   int64_t partScores() const { return blockTokens() * heads(); }
 
   Buf score_;                  // f32 [parts][block tokens][heads]
@@ -81,16 +84,20 @@ void LatentAttentionMatrix::allocate() {
   tail_ = both(k_.i16(), 2 * kMatrixRows * in_.rank, &tailHalves_);
 }
 
-Val LatentAttentionMatrix::aheadOf(Val page) {
-  Val next = page + kBlockPages;
-  return pageAt(select(next < pageEnd_, next, page));
+// The first page is asked for while the queries are packed, the others a block ahead: half of a
+// page while another is scored, the rest while its values are summed. A core's requests are few at
+// a time, and little of the time should pass without them.
+void LatentAttentionMatrix::besidePacking(Val group, int64_t element) {
+  int64_t lines = pageLines() / (rowElements() / 32) / in_.shape.groups;
+  Val part = group * (lines * 64 * (rowElements() / 32));
+  prefetch(pageAt(pageBegin_) + part, element / 32 * lines, lines);
 }
 
 // score_[part][line0 + t][heads] of the first `rows` tokens of a page, rounded up to tiles.
-void LatentAttentionMatrix::scores(Val page, Val rows, Val line0) {
+void LatentAttentionMatrix::scores(Val page, Val rows, Val line0, bool prefetches) {
   int64_t words = rowWords();
   Buf data = pageHalves(page);
-  Val ahead = aheadOf(page);
+  Val ahead = prefetches ? pageAt(page + blockPages()) : Val();
   k_.forLoop(k_.idx(0), rows, kMatrixRows, [&](Val t) {
     MatrixTerm term{{{data, t * rowElements(), k_.idx(rowElements())}}, {}, words};
     for (int64_t group = 0; group < in_.shape.groups; ++group)
@@ -98,10 +105,10 @@ void LatentAttentionMatrix::scores(Val page, Val rows, Val line0) {
     MatrixSums sums{score_, (line0 + t) * heads(), k_.idx(heads())};
     sums.parts = parts();
     sums.partStride = partScores();
-    Val lines = ahead + t * (kScoreLines * 64 * words / kMatrixWords / kMatrixRows);
+    // Half as many lines as the tile has.
+    Val lines = prefetches ? ahead + t * (in_.cache.rowBytes / 2) : Val();
     matrixProduct(k_, term, sums, [&](size_t, int64_t step) {
-      for (int64_t i = 0; i < kScoreLines; ++i)
-        k_.prefetch(in_.rows, lines + 64 * (kScoreLines * step + i), 2);
+      if (prefetches) prefetch(lines, step * kMatrixRows / 2, kMatrixRows / 2);
     });
   });
 }
@@ -141,7 +148,9 @@ void LatentAttentionMatrix::softmax(Val rows, Val head) {
   k_.store(sum, l_, head);
   k_.store(high, m_, head);
   k_.store(alpha, alpha_, head);
-  k_.ifThen(reduceMin(alpha) < 1.0, [&] { rescale(head); });
+  // Nothing has been summed while m is -inf.
+  Val behind = select(m > kNever, alpha, number(alpha, 1));
+  k_.ifThen(reduceMin(behind) < 1.0, [&] { rescale(head); });
 }
 
 // The sums of a chunk are lines of kPair: the even dimensions of 16 heads, then the odd ones.
@@ -221,35 +230,41 @@ void LatentAttentionMatrix::addPage(Val page, Val rows, Val line0, Val head, Val
   });
 }
 
+// All tokens of a whole block.
+void LatentAttentionMatrix::addBlock(Val first, Val head, Val chunk, int64_t columns,
+                                     const MatrixSums& sums, bool prefetches) {
+  int64_t pageTokens = in_.cache.pageTokens, groups = in_.shape.groups;
+  int64_t steps = pageTokens / kMatrixRows, products = chunks() * groups;
+  int64_t left = pageLines() / 2, lines = (left + steps * products - 1) / (steps * products);
+  SmallVector<MatrixTerm, 2> terms;
+  Vals ahead;
+  for (int64_t i = 0; i < blockPages(); ++i) {
+    terms.push_back(term(pageHalves(first + i), rowWords(), k_.idx(0), chunk * kChunk, columns,
+                         head, k_.idx(i * pageTokens), pageTokens));
+    if (!prefetches) continue;
+    // Of a last block there may be but one page.
+    Val page = min(first + (blockPages() + i), pageEnd_ - 1);
+    Val part = (chunk * groups + head / kLanes) * (64 * lines * steps);
+    ahead.push_back(pageAt(page) + left * 64 + part);
+  }
+  matrixProduct(k_, terms, sums, [&](size_t page, int64_t step) {
+    if (prefetches) prefetch(ahead[page], step * lines, lines);
+  });
+}
+
 // Adds the block's tokens to `columns` dimensions of u.
 void LatentAttentionMatrix::values(Val first, Val last, Val rows, Val chunk, int64_t columns) {
-  int64_t pageTokens = in_.cache.pageTokens, groups = in_.shape.groups;
-  // What the scores leave of a page ahead, shared out.
-  int64_t steps = chunks() * groups * (pageTokens / kMatrixRows);
-  int64_t left = pageTokens * rowElements() / 32 / 2, lines = (left + steps - 1) / steps;
-  Val column = chunk * kChunk;
   k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
-    Val at = head * sumsOfHead() + chunk * kChunkSums;
-    MatrixSums sums{sum_, at, k_.idx(kPair), /*accumulate=*/true};
-    Val full = rows == blockTokens();
-    k_.ifThen(full, [&] {
-      SmallVector<MatrixTerm, kBlockPages> terms;
-      Vals ahead;
-      for (int64_t i = 0; i < kBlockPages; ++i) {
-        Val part = (chunk * groups + head / kLanes) * (lines * 64 * (pageTokens / kMatrixRows));
-        ahead.push_back(aheadOf(first + i) + left * 64 + part);
-        terms.push_back(term(pageHalves(first + i), rowWords(), k_.idx(0), column, columns, head,
-                             k_.idx(i * pageTokens), pageTokens));
-      }
-      matrixProduct(k_, terms, sums, [&](size_t page, int64_t step) {
-        step %= pageTokens / kMatrixRows;
-        for (int64_t i = lines * step; i < lines * (step + 1); ++i)
-          k_.prefetch(in_.rows, ahead[page] + 64 * i, 2);
-      });
-    });
+    MatrixSums sums{sum_, head * sumsOfHead() + chunk * kChunkSums, k_.idx(kPair),
+                    /*accumulate=*/true};
+    Val full = rows == blockTokens(), more = last < pageEnd_;
+    k_.ifThen(more, [&] { addBlock(first, head, chunk, columns, sums, true); });
+    k_.ifThen(full & (last >= pageEnd_),
+              [&] { addBlock(first, head, chunk, columns, sums, false); });
     k_.forLoop(select(full, last, first), last, 1, [&](Val page) {
-      Val line0 = (page - first) * pageTokens;
-      addPage(page, min(rows - line0, k_.idx(pageTokens)), line0, head, column, columns, sums);
+      Val line0 = (page - first) * in_.cache.pageTokens;
+      Val inPage = min(rows - line0, k_.idx(in_.cache.pageTokens));
+      addPage(page, inPage, line0, head, chunk * kChunk, columns, sums);
     });
   });
 }
@@ -257,8 +272,10 @@ void LatentAttentionMatrix::values(Val first, Val last, Val rows, Val chunk, int
 void LatentAttentionMatrix::attend(Val first, Val last, Val rows) {
   int64_t pageTokens = in_.cache.pageTokens;
   k_.forLoop(first, last, 1, [&](Val page) {
-    Val line0 = (page - first) * pageTokens;
-    scores(page, min(rows - line0, k_.idx(pageTokens)), line0);
+    Val line0 = (page - first) * pageTokens, inPage = min(rows - line0, k_.idx(pageTokens));
+    Val next = page + blockPages();
+    k_.ifThen(next < pageEnd_, [&] { scores(page, inPage, line0, true); });
+    k_.ifThen(next >= pageEnd_, [&] { scores(page, inPage, line0, false); });
   });
   k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) { softmax(rows, head); });
   k_.ifThen(rows % kMatrixRows != 0,
