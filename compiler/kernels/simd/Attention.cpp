@@ -4,7 +4,7 @@
 // A page at a time, a tile of query heads at a time. Scores: lanes = dimensions, a tile of
 // tokens x heads keeps 16 sums that one shuffle tree turns into 16 lanes; softmax: lanes = tokens;
 // values: lanes = dimensions. The first tile of heads brings the page's rows into the cache and
-// asks for the next page's.
+// asks for the next page's, at the end of a split for those of the next one.
 #include <limits>
 
 #include "compiler/kernels/simd/AttentionTile.h"
@@ -52,9 +52,9 @@ class Attention {
   Buf query_;          // words [group][paddedWords]
   Buf score_;          // f32 [headTile][page tokens]
   Buf weight_;         // words [headTile][page tokens / per]
-  Buf sum_;            // u: f32 [group][headDim]
+  Buf sum_;            // u: f32 [group][headDim], pairs of vectors tangled when form_.pairs
   Buf m_, l_, alpha_;  // f32 [group]
-  Val tableAt_, pageEnd_, visible_, first_;
+  Val tableAt_, pageEnd_, lastPage_, visible_, first_;
 };
 
 void Attention::readConfig() {
@@ -208,9 +208,14 @@ void Attention::values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_
         k_.prefetch(rows_, ahead + (from + i * headDim_) * cache_.elemBytes() + b, 2);
     if (form_.pairs) {
       Val second = valueAt + min(t + 1, rows - 1) * headDim_;
-      for (int64_t j = 0; j < vecs; ++j) {
-        Val a = zext(k_.load(data, from + kLanes * j, kLanes), k_.i32());
-        Val b = zext(k_.load(data, second + kLanes * j, kLanes), k_.i32());
+      for (int64_t j = 0; j + 1 < vecs; j += 2) {
+        auto [lo, hi] = tangle(k_.load(data, from + kLanes * j, 2 * kLanes),
+                               k_.load(data, second + kLanes * j, 2 * kLanes));
+        row.append({lo, hi});
+      }
+      if (vecs % 2) {
+        Val a = zext(k_.load(data, from + kLanes * (vecs - 1), kLanes), k_.i32());
+        Val b = zext(k_.load(data, second + kLanes * (vecs - 1), kLanes), k_.i32());
         row.push_back(a | shl(b, 16));
       }
     } else {
@@ -232,8 +237,8 @@ void Attention::page(Val page, Val head) {
   Val row0 = page * cache_.pageTokens;
   Val rows = min(visible_ - row0, k_.idx(cache_.pageTokens));
   Val at = cache_.pageAt(k_, pageTable_, tableAt_, page);
-  Val next = page + 1;
-  next = select(next < pageEnd_, next, page);
+  // Beyond the split's last page is what the same worker is likely to read next.
+  Val next = min(page + 1, lastPage_);
   // Only the first tile of heads asks for the next page; the others find this one in the cache.
   Val ahead = select(head == 0, cache_.pageAt(k_, pageTable_, tableAt_, next), at);
   scores(at, ahead, rows, head);
@@ -250,8 +255,15 @@ void Attention::writePartial(Val token) {
   Val to0 = (token * splits_ + k_.x()) * heads_ + k_.z() * group_;
   k_.forLoop(k_.idx(0), k_.idx(group_), 1, [&](Val g) {
     Val to = (to0 + g) * record;
-    k_.forLoop(k_.idx(0), k_.idx(headDim_), kLanes,
-               [&](Val i) { k_.store(k_.load(sum_, g * headDim_ + i, kLanes), partial_, to + i); });
+    auto sum = [&](Val i) { return k_.load(sum_, g * headDim_ + i, kLanes); };
+    int64_t tangled = form_.pairs ? headDim_ / (2 * kLanes) * (2 * kLanes) : 0;
+    k_.forLoop(k_.idx(0), k_.idx(tangled), 2 * kLanes, [&](Val i) {
+      auto [lo, hi] = untangle(sum(i), sum(i + kLanes));
+      k_.store(lo, partial_, to + i);
+      k_.store(hi, partial_, to + i + kLanes);
+    });
+    k_.forLoop(k_.idx(tangled), k_.idx(headDim_), kLanes,
+               [&](Val i) { k_.store(sum(i), partial_, to + i); });
     Val lane = k_.iota();
     Val tail = select(lane == 0, splat(k_.load(m_, g)), k_.zero());
     k_.store(select(lane == 1, splat(k_.load(l_, g)), tail), partial_, to + headDim_);
@@ -287,6 +299,7 @@ LogicalResult Attention::emit() {
   Val used = (visible_ + (cache_.pageTokens - 1)) / cache_.pageTokens - page0;
   Val begin = page0 + used * k_.x() / splits_;
   pageEnd_ = page0 + used * (k_.x() + 1) / splits_;
+  lastPage_ = page0 + used - 1;
   packQueries(token, position);
   k_.forLoop(begin, pageEnd_, 1, [&](Val p) {
     k_.forLoop(k_.idx(0), k_.idx(padded), headTile_, [&](Val head) { page(p, head); });
