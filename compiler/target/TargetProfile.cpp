@@ -88,6 +88,7 @@ const GpuField kGpuFields[] = {
     {"native_i16", nullptr, &GpuProfile::nativeI16},
     {"dot8", nullptr, &GpuProfile::dot8},
     {"async_copy", nullptr, &GpuProfile::asyncCopy},
+    {"texel_loads", nullptr, &GpuProfile::texelLoads},
     {"shares_sums", nullptr, &GpuProfile::sharesSums},
     {"tokens_per_lane", &GpuProfile::tokensPerLane, nullptr, 1, 32},
     {"attention_splits", &GpuProfile::attentionSplits, nullptr, 1, 256},
@@ -235,8 +236,8 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
     if (llvm::Error error = readGpu(*gpu, (where + ": gpu").str(), profile.gpu.emplace()))
       return error;
   }
-  for (auto [field, rates] : {std::pair{"measured", &profile.measured},
-                              std::pair{"published", &profile.published}})
+  for (auto [field, rates] :
+       {std::pair{"measured", &profile.measured}, std::pair{"published", &profile.published}})
     if (const llvm::json::Value* value = object->get(field))
       if (llvm::Error error = readRates(*value, where, field, rates->emplace())) return error;
   return profile;

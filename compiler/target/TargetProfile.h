@@ -33,7 +33,8 @@ struct GpuProfile {
   int64_t subgroupSize = 0;     // lanes that run together; 0: any, kernels must not depend on it
   int64_t workgroupSize = 64;   // lanes of a workgroup, a power of two of at least 32
   int64_t sharedBytes = 16384;  // workgroup memory that a kernel may use
-  int64_t maxBufferRange = 1 << 27;  // bytes that a kernel's binding may span; weights are cut by it
+  int64_t maxBufferRange =
+      1 << 27;  // bytes that a kernel's binding may span; weights are cut by it
 
   bool nativeF16 = false;    // arithmetic and storage of float16
   bool nativeI8 = false;     // 8-bit integers, in storage as well
@@ -42,10 +43,11 @@ struct GpuProfile {
   std::string mma = "none";  // matrix units: "none", "mma_sync" or "coop"
   bool asyncCopy = false;    // copies from memory to workgroup memory beside the arithmetic
 
-  bool sharesSums = true;  // with few tokens lanes share an output's sum through workgroup memory
-  int64_t tokensPerLane = 8;  // tokens of a matrix product with many tokens that a lane computes
+  bool texelLoads = false;  // what a dispatch only reads is bound as texels of unsigned integers
+  bool sharesSums = true;   // with few tokens lanes share an output's sum through workgroup memory
+  int64_t tokensPerLane = 8;     // tokens of a matrix product with many tokens that a lane computes
   int64_t attentionSplits = 16;  // parts of the context that workgroups share, per token decoded
-  int64_t loadWidth = 16;     // bytes of the widest load worth making: 4, 8 or 16
+  int64_t loadWidth = 16;        // bytes of the widest load worth making: 4, 8 or 16
 
   /// Offsets of bindings are multiples of this. The runtime's transient buffers and tensors begin
   /// at multiples of it.
@@ -107,7 +109,8 @@ struct TargetProfile {
   /// are made by shifts where there is no dot product).
   llvm::StringRef activationFor(llvm::StringRef encoding) const;
 
-  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, gpu?, measured?, published?.
+  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, gpu?, measured?,
+  /// published?.
   llvm::json::Value toJson() const;
 
   /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of

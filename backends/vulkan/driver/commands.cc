@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
 
 #include "runtime/base/checked.h"
 
@@ -18,8 +19,9 @@ void FullBarrier(const VolkDeviceTable& vk, VkCommandBuffer commands, bool to_ho
       VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT;
   constexpr VkAccessFlags2 kWrites =
       VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT;
-  constexpr VkAccessFlags2 kReads =
-      VK_ACCESS_2_SHADER_STORAGE_READ_BIT | VK_ACCESS_2_TRANSFER_READ_BIT;
+  constexpr VkAccessFlags2 kReads = VK_ACCESS_2_SHADER_STORAGE_READ_BIT |
+                                    VK_ACCESS_2_SHADER_SAMPLED_READ_BIT |
+                                    VK_ACCESS_2_TRANSFER_READ_BIT;
   auto memory = Make<VkMemoryBarrier2>(VK_STRUCTURE_TYPE_MEMORY_BARRIER_2);
   memory.srcStageMask = kStages;
   memory.srcAccessMask = kWrites;
@@ -68,6 +70,7 @@ VulkanCommandBuffer::~VulkanCommandBuffer() {
   const VolkDeviceTable& vk = device_->vk();
   vk.vkDestroyQueryPool(device_->handle(), queries_, nullptr);
   vk.vkDestroyDescriptorPool(device_->handle(), descriptor_pool_, nullptr);
+  for (VkBufferView view : buffer_views_) vk.vkDestroyBufferView(device_->handle(), view, nullptr);
   vk.vkDestroyCommandPool(device_->handle(), pool_, nullptr);
 }
 
@@ -84,14 +87,30 @@ absl::Status VulkanCommandBuffer::CheckBinding(const std::string& where,
   return absl::OkStatus();
 }
 
-VkDescriptorBufferInfo VulkanCommandBuffer::Descriptor(const hal::BufferRef& ref) const {
-  // No descriptor may be empty.
-  if (ref.offset == ref.buffer->size()) return {HandleOf(spare_.get()), 0, VK_WHOLE_SIZE};
+absl::StatusOr<VkDescriptorBufferInfo> VulkanCommandBuffer::Descriptor(const std::string& where,
+                                                                       const hal::BufferRef& ref,
+                                                                       uint8_t texel) const {
   // In whole vectors of 16 bytes, which kernels load: what follows belongs to the same slot.
   const uint64_t rest = static_cast<const VulkanBuffer*>(ref.buffer)->bound_size() - ref.offset;
   const uint64_t limit = device_->facts().limits.maxStorageBufferRange;
   const uint64_t wanted = ref.bytes != 0 ? RoundUp(ref.bytes, 16) : rest;
-  return {HandleOf(ref.buffer), ref.offset, std::min({wanted, rest, limit})};
+  VkDescriptorBufferInfo info = {HandleOf(ref.buffer), ref.offset, std::min({wanted, rest, limit})};
+  if (texel != 0) {
+    FATHOM_RETURN_IF_ERROR(hal::CheckRef(
+        where, ref, ref.bytes, device_->facts().limits.minTexelBufferOffsetAlignment));
+    const uint64_t most = uint64_t{device_->facts().limits.maxTexelBufferElements} * texel;
+    if (ref.bytes > most) {
+      return UnsupportedError(where,
+                              absl::StrCat("a binding of texels spans ", ref.bytes, " bytes; ",
+                                           device_->facts().name, " binds at most ", most));
+    }
+    info.range = std::min(info.range, most) / texel * texel;
+  }
+  // No descriptor may be empty.
+  if (ref.offset == ref.buffer->size() || info.range == 0) {
+    return VkDescriptorBufferInfo{HandleOf(spare_.get()), 0, VK_WHOLE_SIZE};
+  }
+  return info;
 }
 
 absl::Status VulkanCommandBuffer::Append(const hal::Dispatch& dispatch) {
@@ -107,8 +126,12 @@ absl::Status VulkanCommandBuffer::Append(const hal::Dispatch& dispatch) {
     FATHOM_RETURN_IF_ERROR(
         CheckBinding(absl::StrCat(label, ": binding ", i), dispatch.bindings[i]));
   }
-  for (uint8_t view : kernel.views) {
-    command.descriptors.push_back(Descriptor(dispatch.bindings[view]));
+  for (size_t i = 0; i < kernel.views.size(); ++i) {
+    const uint8_t view = kernel.views[i];
+    FATHOM_ASSIGN_OR_RETURN(const VkDescriptorBufferInfo descriptor,
+                            Descriptor(absl::StrCat(label, ": binding ", int{view}),
+                                       dispatch.bindings[view], kernel.texels[i]));
+    command.descriptors.push_back(descriptor);
   }
   for (int64_t value : dispatch.push) {
     if (value < INT32_MIN || value > INT32_MAX) {
@@ -160,18 +183,20 @@ absl::Status VulkanCommandBuffer::Barrier() {
 }
 
 absl::Status VulkanCommandBuffer::AllocateSets() {
-  uint32_t sets = 0, descriptors = 0;
+  uint32_t sets = 0;
+  std::map<VkDescriptorType, uint32_t> descriptors;
   for (const Command& command : commands_) {
     if (command.descriptors.empty()) continue;
     ++sets;
-    descriptors += static_cast<uint32_t>(command.descriptors.size());
+    for (VkDescriptorType type : command.pipeline->kernel.descriptors()) ++descriptors[type];
   }
   if (sets == 0) return absl::OkStatus();
-  const VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, descriptors};
+  std::vector<VkDescriptorPoolSize> sizes;
+  for (const auto& [type, count] : descriptors) sizes.push_back({type, count});
   auto create = Make<VkDescriptorPoolCreateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO);
   create.maxSets = sets;
-  create.poolSizeCount = 1;
-  create.pPoolSizes = &size;
+  create.poolSizeCount = static_cast<uint32_t>(sizes.size());
+  create.pPoolSizes = sizes.data();
   FATHOM_VK_RETURN_IF_ERROR(
       "vkCreateDescriptorPool",
       device_->vk().vkCreateDescriptorPool(device_->handle(), &create, nullptr, &descriptor_pool_));
@@ -185,14 +210,40 @@ absl::Status VulkanCommandBuffer::AllocateSets() {
     FATHOM_VK_RETURN_IF_ERROR(
         "vkAllocateDescriptorSets",
         device_->vk().vkAllocateDescriptorSets(device_->handle(), &allocate, &command.set));
+    FATHOM_RETURN_IF_ERROR(WriteSet(command));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status VulkanCommandBuffer::WriteSet(Command& command) {
+  const ImageKernel& kernel = command.pipeline->kernel;
+  const std::vector<VkDescriptorType> types = kernel.descriptors();
+  std::vector<VkBufferView> views(types.size(), VK_NULL_HANDLE);
+  std::vector<VkWriteDescriptorSet> writes;
+  for (size_t i = 0; i < types.size(); ++i) {
     auto write = Make<VkWriteDescriptorSet>(VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET);
     write.dstSet = command.set;
-    write.descriptorCount = static_cast<uint32_t>(command.descriptors.size());
-    write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-    write.pBufferInfo = command.descriptors.data();
-    // Consecutive bindings of one kind are written as an array.
-    device_->vk().vkUpdateDescriptorSets(device_->handle(), 1, &write, 0, nullptr);
+    write.dstBinding = static_cast<uint32_t>(i);
+    write.descriptorCount = 1;
+    write.descriptorType = types[i];
+    write.pBufferInfo = &command.descriptors[i];
+    write.pTexelBufferView = &views[i];
+    writes.push_back(write);
+    if (kernel.texels[i] == 0) continue;
+    auto create = Make<VkBufferViewCreateInfo>(VK_STRUCTURE_TYPE_BUFFER_VIEW_CREATE_INFO);
+    create.buffer = command.descriptors[i].buffer;
+    create.format = kernel.texels[i] == 4   ? VK_FORMAT_R32_UINT
+                    : kernel.texels[i] == 8 ? VK_FORMAT_R32G32_UINT
+                                            : VK_FORMAT_R32G32B32A32_UINT;
+    create.offset = command.descriptors[i].offset;
+    create.range = command.descriptors[i].range;
+    FATHOM_VK_RETURN_IF_ERROR(
+        "vkCreateBufferView",
+        device_->vk().vkCreateBufferView(device_->handle(), &create, nullptr, &views[i]));
+    buffer_views_.push_back(views[i]);
   }
+  device_->vk().vkUpdateDescriptorSets(device_->handle(), static_cast<uint32_t>(writes.size()),
+                                       writes.data(), 0, nullptr);
   return absl::OkStatus();
 }
 

@@ -47,7 +47,7 @@ class VulkanCommandBuffer final : public hal::CommandBuffer {
   struct Command {
     Kind kind = Kind::barrier;
     const Pipeline* pipeline = nullptr;
-    std::vector<VkDescriptorBufferInfo> descriptors;
+    std::vector<VkDescriptorBufferInfo> descriptors;  // of texels too, in whole ones
     VkDescriptorSet set = VK_NULL_HANDLE;
     std::vector<int32_t> push;  // with room for the base of the grid
     std::vector<GridPart> parts;
@@ -56,8 +56,10 @@ class VulkanCommandBuffer final : public hal::CommandBuffer {
   };
 
   absl::Status CheckBinding(const std::string& where, const hal::BufferRef& ref) const;
-  VkDescriptorBufferInfo Descriptor(const hal::BufferRef& ref) const;
+  absl::StatusOr<VkDescriptorBufferInfo> Descriptor(const std::string& where,
+                                                    const hal::BufferRef& ref, uint8_t texel) const;
   absl::Status AllocateSets();
+  absl::Status WriteSet(Command& command);
   absl::StatusOr<VkCommandBuffer> Encode(VkQueryPool queries);
   void EncodeCommand(VkCommandBuffer commands, Command& command);
   absl::Status ReadTimes(hal::DispatchTimes* times);
@@ -67,6 +69,7 @@ class VulkanCommandBuffer final : public hal::CommandBuffer {
   std::vector<Command> commands_;
   VkCommandPool pool_ = VK_NULL_HANDLE;
   VkDescriptorPool descriptor_pool_ = VK_NULL_HANDLE;
+  std::vector<VkBufferView> buffer_views_;
   VkCommandBuffer plain_ = VK_NULL_HANDLE;
   VkCommandBuffer timed_ = VK_NULL_HANDLE;  // made by the first Run that wants times
   VkQueryPool queries_ = VK_NULL_HANDLE;

@@ -141,6 +141,7 @@ std::vector<std::string> FeatureWords(const DeviceFacts& facts, const Features& 
                                                         facts.limits.maxComputeWorkGroupSize[0])));
   words.push_back(absl::StrCat("shared_", facts.limits.maxComputeSharedMemorySize / 1024, "k"));
   words.push_back(absl::StrCat("range_", facts.limits.maxStorageBufferRange >> 20, "m"));
+  words.push_back(absl::StrCat("texels_", facts.limits.maxTexelBufferElements >> 20, "m"));
   return words;
 }
 
@@ -181,6 +182,7 @@ bool DeviceFacts::Has(const std::string& feature) const {
   }
   if (ParseWord(feature, "shared_", "k", &n)) return n <= limits.maxComputeSharedMemorySize / 1024;
   if (ParseWord(feature, "range_", "m", &n)) return n <= limits.maxStorageBufferRange >> 20;
+  if (ParseWord(feature, "texels_", "m", &n)) return n <= limits.maxTexelBufferElements >> 20;
   return false;
 }
 

@@ -23,8 +23,9 @@ namespace fathom::vulkan {
 //   invocations_<n>                   workgroups of n invocations: 128, 256, 512, 1024
 //   shared_<n>k                       n KiB of workgroup memory: 16, 32, 48, 64
 //   range_<n>m                        bindings that span n MiB
+//   texels_<n>m                       bindings that span 2^20 n texels
 //   cooperative_matrix                VK_KHR_cooperative_matrix
-// The last four kinds hold for every smaller n too, whether listed or not.
+// All that have an n but subgroup_<n> hold for every smaller n too, whether listed or not.
 struct DeviceFacts {
   std::string name;
   std::string driver;    // name and version

@@ -129,17 +129,17 @@ absl::Status VulkanExecutable::PickKernels(const Image& image) {
 }
 
 absl::Status VulkanExecutable::MakeLayouts(Pipeline& pipeline) {
-  const uint32_t descriptors = static_cast<uint32_t>(pipeline.kernel.views.size());
+  const Descriptors descriptors = pipeline.kernel.descriptors();
   const uint32_t push = pipeline.kernel.push_words();
   VkDescriptorSetLayout& set = sets_[descriptors];
   if (set == VK_NULL_HANDLE) {
-    std::vector<VkDescriptorSetLayoutBinding> bindings(descriptors);
-    for (uint32_t i = 0; i < descriptors; ++i) {
-      bindings[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    std::vector<VkDescriptorSetLayoutBinding> bindings(descriptors.size());
+    for (uint32_t i = 0; i < bindings.size(); ++i) {
+      bindings[i] = {i, descriptors[i], 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
     }
     auto create =
         Make<VkDescriptorSetLayoutCreateInfo>(VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO);
-    create.bindingCount = descriptors;
+    create.bindingCount = static_cast<uint32_t>(bindings.size());
     create.pBindings = bindings.data();
     FATHOM_VK_RETURN_IF_ERROR(
         "vkCreateDescriptorSetLayout",

@@ -41,9 +41,10 @@ class VulkanExecutable final : public hal::Executable {
   absl::Status BuildOne(Pipeline& pipeline, VkShaderModule module, VkPipelineCache cache);
 
   const std::shared_ptr<LogicalDevice> device_;
-  std::vector<Pipeline> pipelines_;                                    // by kernel
-  std::map<uint32_t, VkDescriptorSetLayout> sets_;                     // by number of descriptors
-  std::map<std::pair<uint32_t, uint32_t>, VkPipelineLayout> layouts_;  // descriptors, push words
+  std::vector<Pipeline> pipelines_;  // by kernel
+  using Descriptors = std::vector<VkDescriptorType>;
+  std::map<Descriptors, VkDescriptorSetLayout> sets_;
+  std::map<std::pair<Descriptors, uint32_t>, VkPipelineLayout> layouts_;  // with push words
 };
 
 }  // namespace fathom::vulkan

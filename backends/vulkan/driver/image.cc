@@ -30,6 +30,7 @@ constexpr Capability kCapabilities[] = {
     {11, "Int64", "int64"},
     {22, "Int16", "int16"},
     {39, "Int8", "int8"},
+    {46, "SampledBuffer", ""},
     {61, "GroupNonUniform", ""},
     {62, "GroupNonUniformVote", "subgroup_arithmetic"},
     {63, "GroupNonUniformArithmetic", "subgroup_arithmetic"},
@@ -124,11 +125,20 @@ absl::Status CheckLimits(const std::string& where, const ImageKernel& kernel,
         where, absl::StrCat("needs ", 4 * kernel.push_words(), " bytes of push constants; ",
                             facts.name, " has ", limits.maxPushConstantsSize));
   }
+  const auto buffers =
+      static_cast<size_t>(std::count(kernel.texels.begin(), kernel.texels.end(), uint8_t{0}));
   const uint32_t most =
       std::min(limits.maxPerStageDescriptorStorageBuffers, limits.maxDescriptorSetStorageBuffers);
-  if (kernel.views.size() > most) {
-    return UnsupportedError(where, absl::StrCat("needs ", kernel.views.size(), " storage buffers; ",
-                                                facts.name, " has ", most));
+  if (buffers > most) {
+    return UnsupportedError(
+        where, absl::StrCat("needs ", buffers, " storage buffers; ", facts.name, " has ", most));
+  }
+  const size_t texels = kernel.texels.size() - buffers;
+  const uint32_t most_texels =
+      std::min(limits.maxPerStageDescriptorSampledImages, limits.maxDescriptorSetSampledImages);
+  if (texels > most_texels) {
+    return UnsupportedError(where, absl::StrCat("needs ", texels, " uniform texel buffers; ",
+                                                facts.name, " has ", most_texels));
   }
   return CheckSubgroup(where, kernel, facts);
 }
@@ -149,6 +159,14 @@ absl::Status CheckKernel(const std::string& where, const ImageKernel& kernel,
       return InputError(where, "views", absl::StrCat("numbers below ", kernel.bindings), int{view});
     }
   }
+  if (kernel.texels.size() != kernel.views.size()) {
+    return InputError(where, "length of texels", kernel.views.size(), kernel.texels.size());
+  }
+  for (uint8_t bytes : kernel.texels) {
+    if (bytes != 0 && bytes != 4 && bytes != 8 && bytes != 16) {
+      return InputError(where, "texels", "0, 4, 8 or 16", int{bytes});
+    }
+  }
   const auto& entries = modules[kernel.module].entries;
   const auto entry = std::find_if(entries.begin(), entries.end(), [&](const SpirvEntry& candidate) {
     return candidate.name == kernel.entry;
@@ -165,6 +183,15 @@ absl::Status CheckKernel(const std::string& where, const ImageKernel& kernel,
 }
 
 }  // namespace
+
+std::vector<VkDescriptorType> ImageKernel::descriptors() const {
+  std::vector<VkDescriptorType> types;
+  for (uint8_t bytes : texels) {
+    types.push_back(bytes != 0 ? VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER
+                               : VK_DESCRIPTOR_TYPE_STORAGE_BUFFER);
+  }
+  return types;
+}
 
 absl::StatusOr<Image> ReadImage(absl::Span<const uint8_t> code, const DeviceFacts& facts) {
   flatbuffers::Verifier verifier(code.data(), code.size());
@@ -198,6 +225,11 @@ absl::StatusOr<Image> ReadImage(absl::Span<const uint8_t> code, const DeviceFact
     std::copy(from->workgroup()->begin(), from->workgroup()->end(), kernel.workgroup.begin());
     kernel.subgroup_size = from->subgroup_size();
     kernel.views.assign(from->views()->begin(), from->views()->end());
+    if (from->texels() != nullptr && from->texels()->size() != 0) {
+      kernel.texels.assign(from->texels()->begin(), from->texels()->end());
+    } else {
+      kernel.texels.assign(kernel.views.size(), 0);
+    }
     kernel.shared_bytes = from->shared_bytes();
     kernel.grid_base = from->grid_base();
     if (!names.insert(kernel.name).second) return InputError(where, "is there twice");

@@ -23,9 +23,12 @@ struct ImageKernel {
   std::array<uint32_t, 3> workgroup = {1, 1, 1};
   uint32_t subgroup_size = 0;
   std::vector<uint8_t> views;
+  std::vector<uint8_t> texels;  // one for each view
   uint32_t shared_bytes = 0;
   bool grid_base = false;
 
+  // The kind of each descriptor.
+  std::vector<VkDescriptorType> descriptors() const;
   // Push constants in all, with the base of the grid.
   uint32_t push_words() const { return push + (grid_base ? 3 : 0); }
 };

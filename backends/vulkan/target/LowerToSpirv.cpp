@@ -2,6 +2,7 @@
 // gpu, arith, math, memref, scf and vector to SPIR-V, around what upstream's conversions lack.
 #include "backends/vulkan/target/LowerToSpirv.h"
 
+#include "llvm/ADT/StringSet.h"
 #include "mlir/Conversion/ArithToSPIRV/ArithToSPIRV.h"
 #include "mlir/Conversion/FuncToSPIRV/FuncToSPIRV.h"
 #include "mlir/Conversion/GPUToSPIRV/GPUToSPIRV.h"
@@ -158,6 +159,73 @@ struct ConvertToSpirv : PassWrapper<ConvertToSpirv, OperationPass<ModuleOp>> {
   }
 };
 
+// The texels of a view become what its loads were of: one word, two or four of them.
+Value wordsOf(OpBuilder& builder, Location loc, Value texel, Type wanted) {
+  auto vector = dyn_cast<VectorType>(wanted);
+  Value words = texel;
+  if (!vector)
+    words = spirv::CompositeExtractOp::create(builder, loc, texel, ArrayRef<int32_t>{0});
+  else if (vector.getNumElements() == 2)
+    words = spirv::VectorShuffleOp::create(builder, loc, VectorType::get({2}, builder.getI32Type()),
+                                           texel, texel, builder.getI32ArrayAttr({0, 1}));
+  if (words.getType() == wanted) return words;
+  return spirv::BitcastOp::create(builder, loc, wanted, words);
+}
+
+/// Descriptors with an entry in `texels` become uniform texel buffers, and loads fetches.
+struct FetchTexels : PassWrapper<FetchTexels, OperationPass<spirv::ModuleOp>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(FetchTexels)
+  explicit FetchTexels(ArrayRef<int64_t> texels) : texels(texels) {}
+
+  void runOnOperation() override {
+    Builder builder(&getContext());
+    auto image = spirv::ImageType::get(
+        builder.getI32Type(), spirv::Dim::Buffer, spirv::ImageDepthInfo::NoDepth,
+        spirv::ImageArrayedInfo::NonArrayed, spirv::ImageSamplingInfo::SingleSampled,
+        spirv::ImageSamplerUseInfo::NeedSampler, spirv::ImageFormat::Unknown);
+    auto pointer = spirv::PointerType::get(image, spirv::StorageClass::UniformConstant);
+    llvm::StringSet<> fetched;
+    for (auto variable : getOperation().getOps<spirv::GlobalVariableOp>()) {
+      std::optional<uint32_t> binding = variable.getBinding();
+      if (!binding || *binding >= texels.size() || texels[*binding] == 0) continue;
+      variable.setTypeAttr(TypeAttr::get(pointer));
+      fetched.insert(variable.getSymName());
+    }
+    SmallVector<spirv::AddressOfOp> addresses;
+    getOperation().walk([&](spirv::AddressOfOp address) {
+      if (fetched.contains(address.getVariable())) addresses.push_back(address);
+    });
+    for (spirv::AddressOfOp address : addresses) {
+      address.getPointer().setType(pointer);
+      for (Operation* user : llvm::make_early_inc_range(address->getUsers()))
+        if (failed(fetch(address, user))) return signalPassFailure();
+    }
+  }
+
+  LogicalResult fetch(spirv::AddressOfOp address, Operation* user) {
+    auto chain = dyn_cast<spirv::AccessChainOp>(user);
+    // The struct's one member, then the element.
+    if (!chain || chain.getIndices().size() != 2)
+      return user->emitOpError("is not an element of a view that is read as texels");
+    for (Operation* use : llvm::make_early_inc_range(chain->getUsers())) {
+      auto load = dyn_cast<spirv::LoadOp>(use);
+      if (!load) return use->emitOpError("is not a load of a view that is read as texels");
+      OpBuilder builder(load);
+      Location loc = load.getLoc();
+      Value image = spirv::LoadOp::create(builder, loc, address.getPointer());
+      Value texel = spirv::ImageFetchOp::create(
+          builder, loc, VectorType::get({4}, builder.getI32Type()), image, chain.getIndices()[1],
+          spirv::ImageOperandsAttr(), ValueRange{});
+      load.replaceAllUsesWith(wordsOf(builder, loc, texel, load.getType()));
+      load.erase();
+    }
+    chain.erase();
+    return success();
+  }
+
+  SmallVector<int64_t> texels;
+};
+
 // What spirv-update-vce deduces is the minimum, 1.0, which Vulkan 1.3's rules for interfaces do not
 // allow; subgroup builtins need a capability it does not know of.
 struct FinishModule : PassWrapper<FinishModule, OperationPass<spirv::ModuleOp>> {
@@ -176,6 +244,8 @@ struct FinishModule : PassWrapper<FinishModule, OperationPass<spirv::ModuleOp>> 
       auto pointer = cast<spirv::PointerType>(variable.getType());
       if (pointer.getStorageClass() == spirv::StorageClass::StorageBuffer)
         variable->setAttr("aliased", UnitAttr::get(&getContext()));
+      if (isa<spirv::ImageType>(pointer.getPointeeType()))
+        capabilities.insert(Capability::SampledBuffer);
     });
     // No extension: all that kernels use is core in 1.6.
     module.setVceTripleAttr(spirv::VerCapExtAttr::get(spirv::Version::V_1_6,
@@ -200,7 +270,11 @@ LogicalResult lowerToSpirv(ModuleOp module, const TargetProfile& profile,
   MLIRContext* context = module.getContext();
   auto kernels = *module.getOps<gpu::GPUModuleOp>().begin();
   kernels->setAttr(spirv::getTargetEnvAttrName(), targetEnv(context, *profile.gpu));
+  ArrayRef<int64_t> texels;
   for (auto func : llvm::make_early_inc_range(kernels.getOps<gpu::GPUFuncOp>())) {
+    // One kernel, or none with texels: descriptors are known by their numbers.
+    if (auto own = func->getAttrOfType<DenseI64ArrayAttr>("fathom.texels"))
+      texels = own.asArrayRef();
     allocateShared(func);
     auto push = func->getAttrOfType<IntegerAttr>("fathom.push");
     loadPushConstants(func, push.getInt());
@@ -222,6 +296,10 @@ LogicalResult lowerToSpirv(ModuleOp module, const TargetProfile& profile,
   inModule.addPass(spirv::createSPIRVRewriteInsertsPass());
   inModule.addPass(spirv::createSPIRVLowerABIAttributesPass());
   inModule.addPass(spirv::createSPIRVUpdateVCEPass());
+  if (!texels.empty()) {
+    inModule.addPass(std::make_unique<FetchTexels>(texels));
+    inModule.addPass(createCSEPass());
+  }
   inModule.addPass(std::make_unique<FinishModule>());
   if (failed(passes.run(module))) return failure();
   spirv::SerializationOptions options;

@@ -20,6 +20,11 @@ struct Named {
   std::optional<DeviceRates> published = std::nullopt;
 };
 
+// That bindings of `bytes` can be read as texels of four bytes.
+std::string texelFeature(int64_t bytes) {
+  return ("texels_" + llvm::Twine(bytes >> 22) + "m").str();
+}
+
 const std::vector<Named>& table() {
   static const std::vector<Named> all = [] {
     std::vector<Named> made;
@@ -35,6 +40,7 @@ const std::vector<Named>& table() {
     lavapipe.sharedBytes = 32768;
     lavapipe.dot8 = false;  // there, but made of shifts and multiplications of single bytes
     lavapipe.sharesSums = false;
+    lavapipe.texelLoads = true;  // fetched by vectors, where other loads are made lane by lane
     lavapipe.workgroupSize = 32;
     lavapipe.attentionSplits = 4;
     lavapipe.nativeF16 = lavapipe.nativeI8 = lavapipe.nativeI16 = true;
@@ -80,6 +86,7 @@ std::optional<TargetProfile> profileNamed(llvm::StringRef name) {
     std::vector<std::string> features = {"subgroup_arithmetic"};
     if (named.gpu.dot8) features.push_back("dot8");
     if (named.gpu.sharedBytes > 16384) features.push_back("shared_32k");
+    if (named.gpu.texelLoads) features.push_back(texelFeature(named.gpu.maxBufferRange));
     if (named.gpu.workgroupSize > 128) features.push_back("invocations_256");
     profile.setFeatures(std::move(features));
     return profile;

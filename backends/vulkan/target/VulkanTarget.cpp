@@ -60,7 +60,7 @@ class VulkanTarget : public kernels::simt::GpuTarget {
       entries.push_back(abi::CreateKernelDirect(
           fbb, request.name.c_str(), modules.size(), facts.entry.c_str(), facts.bindings,
           facts.push, &workgroup, profile.gpu->subgroupSize, &facts.views, facts.sharedBytes,
-          /*grid_base=*/true));
+          /*grid_base=*/true, facts.texels.empty() ? nullptr : &facts.texels));
       modules.push_back(abi::CreateModule(fbb, spirv));
     }
     fbb.Finish(abi::CreateImageDirect(fbb, &modules, &entries), abi::ImageIdentifier());

@@ -70,10 +70,10 @@ LogicalResult emitLatentAppend(SimtBuilder& k) {
   double qEps = withQuery ? cfg.f("q_eps") : 0;
   NormedRow query(k, "q_norm", "q_stride", qn);
   if (cfg.failed()) return failure();
-  Buf x = k.f32View(k.binding()), gamma = k.f32View(k.binding()), qGamma;
-  if (query) qGamma = k.f32View(k.binding());
-  Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
-  Buf pageTable = k.i32View(k.binding()), table = k.f32View(k.binding());
+  Buf x = k.f32View(k.input()), gamma = k.f32View(k.input()), qGamma;
+  if (query) qGamma = k.f32View(k.input());
+  Buf positions = k.i32View(k.input()), sequence = k.i32View(k.input());
+  Buf pageTable = k.i32View(k.input()), table = k.f32View(k.input());
   Buf rows = k.i32View(k.binding());
   if (query) query.bind();
   Val pages = k.push();
@@ -109,9 +109,9 @@ LogicalResult emitKvAppend(SimtBuilder& k) {
   int64_t vLd = cfg.in("v_ld", 0, kMaxOffset), vOffset = cfg.in("v_offset", 0, kMaxOffset);
   CacheRows cache = CacheRows::read(cfg, headDim, /*runs=*/2 * heads);
   if (cfg.failed()) return failure();
-  Buf keys = k.f32View(k.binding()), values = k.f32View(k.binding());
-  Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
-  Buf pageTable = k.i32View(k.binding()), table = k.f32View(k.binding());
+  Buf keys = k.f32View(k.input()), values = k.f32View(k.input());
+  Buf positions = k.i32View(k.input()), sequence = k.i32View(k.input());
+  Buf pageTable = k.i32View(k.input()), table = k.f32View(k.input());
   Buf rows = k.i32View(k.binding());
   Val pages = k.push();
 

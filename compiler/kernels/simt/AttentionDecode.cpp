@@ -65,7 +65,7 @@ class Rotation {
   }
   /// The table is the next binding.
   void bind() {
-    if (rope_) table_ = k_.f32View(k_.binding());
+    if (rope_) table_ = k_.f32View(k_.input());
   }
   void begin(Buf positions) {
     if (rope_) rope_->setPosition(table_, toIndex(k_.load(positions, k_.y())));
@@ -105,10 +105,10 @@ LogicalResult emitAttention(SimtBuilder& k) {
   int64_t queries = AttentionShape::decode(k.gpu(), group, headDim, headDim).queries;
   int64_t blocks = (group + queries - 1) / queries;
 
-  Buf q = k.f32View(k.binding()), positions = k.i32View(k.binding());
-  Buf sequence = k.i32View(k.binding()), pageTable = k.i32View(k.binding());
+  Buf q = k.f32View(k.input()), positions = k.i32View(k.input());
+  Buf sequence = k.i32View(k.input()), pageTable = k.i32View(k.input());
   rotation.bind();
-  SimtBuilder::Binding rows = k.binding();
+  SimtBuilder::Binding rows = k.input();
   Buf partial = k.f32View(k.binding());
   Val pages = k.push();
   AttentionBlock block(k, cache, rows, {queries, headDim, headDim, window, true});
@@ -140,20 +140,19 @@ LogicalResult emitLatentAttention(SimtBuilder& k) {
   int64_t width = rank + dim;
   int64_t queries = AttentionShape::decode(k.gpu(), heads, width, rank).queries;
 
-  Buf latent = k.f32View(k.binding()), q = k.f32View(k.binding());
-  Buf positions = k.i32View(k.binding()), sequence = k.i32View(k.binding());
-  Buf pageTable = k.i32View(k.binding());
+  Buf latent = k.f32View(k.input()), q = k.f32View(k.input());
+  Buf positions = k.i32View(k.input()), sequence = k.i32View(k.input());
+  Buf pageTable = k.i32View(k.input());
   rotation.bind();
-  SimtBuilder::Binding rows = k.binding();
+  SimtBuilder::Binding rows = k.input();
   Buf partial = k.f32View(k.binding());
   Val pages = k.push();
   AttentionBlock block(k, cache, rows, {queries, width, rank, 0, true});
 
   Val head = k.z() * queries, count = min(k.idx(heads) - head, k.idx(queries));
   auto fill = [&](int64_t at, int64_t n, function_ref<Val(Val h, Val i)> element) {
-    block.fillQueries(at, n, [&](Val row, Val i) {
-      return element(head + min(row, count - 1), i) * scale;
-    });
+    block.fillQueries(
+        at, n, [&](Val row, Val i) { return element(head + min(row, count - 1), i) * scale; });
   };
   Decode decode{k,       cache,     block,    splits,    heads,   rank, 0,
                 queries, positions, sequence, pageTable, partial, pages};

@@ -82,10 +82,10 @@ LogicalResult emitAttentionPrefill(SimtBuilder& k) {
   if (cfg.failed()) return failure();
   int64_t queries = AttentionShape::prefill(k.gpu(), headDim, headDim).queries;
 
-  Buf q = k.f32View(k.binding()), sequence = k.i32View(k.binding());
-  Buf positions = k.i32View(k.binding()), pageTable = k.i32View(k.binding());
+  Buf q = k.f32View(k.input()), sequence = k.i32View(k.input());
+  Buf positions = k.i32View(k.input()), pageTable = k.i32View(k.input());
   k.binding();  // context lengths: positions say it per token
-  SimtBuilder::Binding rows = k.binding();
+  SimtBuilder::Binding rows = k.input();
   Buf out = k.f32View(k.binding());
   Val tokens = k.push(), pages = k.push();
   k.keepSumsInRegisters();
@@ -125,12 +125,12 @@ LogicalResult emitLatentAttentionExpanded(SimtBuilder& k) {
   int64_t width = rank + dim;
   int64_t queries = AttentionShape::prefill(k.gpu(), width, rank).queries;
 
-  Buf q = k.f32View(k.binding());
-  Weights uk(k, k.binding(), enc, nope, rank), uv(k, k.binding(), enc, v, rank);
-  Buf sequence = k.i32View(k.binding()), positions = k.i32View(k.binding());
-  Buf pageTable = k.i32View(k.binding());
+  Buf q = k.f32View(k.input());
+  Weights uk(k, k.input(), enc, nope, rank), uv(k, k.input(), enc, v, rank);
+  Buf sequence = k.i32View(k.input()), positions = k.i32View(k.input());
+  Buf pageTable = k.i32View(k.input());
   k.binding();  // context lengths
-  SimtBuilder::Binding rows = k.binding();
+  SimtBuilder::Binding rows = k.input();
   Buf out = k.f32View(k.binding());
   Val tokens = k.push(), pages = k.push();
   k.keepSumsInRegisters();

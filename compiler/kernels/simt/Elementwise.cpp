@@ -43,11 +43,11 @@ LogicalResult emitCombine(SimtBuilder& k) {
   NormedRow normed(k, "norm", "norm_stride", n);
   double eps = normed ? k.cfg().f("eps") : 0;
   if (k.cfg().failed()) return failure();
-  Buf y = k.f32View(k.binding()), weight = k.f32View(k.binding());
+  Buf y = k.f32View(k.input()), weight = k.f32View(k.input());
   Buf residual = k.f32View(k.binding()), shared;
-  if (withShared) shared = k.f32View(k.binding());
+  if (withShared) shared = k.f32View(k.input());
   Buf gamma;
-  if (normed) gamma = k.f32View(k.binding());
+  if (normed) gamma = k.f32View(k.input());
   Buf out = k.f32View(k.binding());
   if (normed) normed.bind();
   Val t = k.x();

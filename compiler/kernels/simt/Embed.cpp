@@ -16,8 +16,8 @@ LogicalResult emitEmbed(SimtBuilder& k) {
   int64_t first = cfg.in("first", 0, kMaxExtent - vocab, 1, 0);
   Enc enc = readEnc(cfg);
   if (cfg.failed()) return failure();
-  Buf tokens = k.i32View(k.binding());
-  Weights table(k, k.binding(), enc, vocab, hidden);
+  Buf tokens = k.i32View(k.input());
+  Weights table(k, k.input(), enc, vocab, hidden);
   Buf out = k.f32View(k.binding());
   Val token = toIndex(k.load(tokens, k.x()));
   if (first) token = token - first;

@@ -24,6 +24,8 @@ KernelFacts factsOf(ModuleOp module, std::string entry) {
     facts.sharedBytes = number("fathom.shared_bytes");
     ArrayRef<int64_t> views = op->getAttrOfType<DenseI64ArrayAttr>("fathom.views").asArrayRef();
     facts.views.assign(views.begin(), views.end());
+    if (auto texels = op->getAttrOfType<DenseI64ArrayAttr>("fathom.texels"))
+      facts.texels.assign(texels.asArrayRef().begin(), texels.asArrayRef().end());
   });
   return facts;
 }

@@ -11,7 +11,8 @@ namespace fathom::kernels::simt {
 struct KernelFacts {
   std::string entry;  // its function in the module
   int64_t bindings = 0, push = 0, workgroup = 0, sharedBytes = 0;
-  std::vector<uint8_t> views;  // the binding of each view
+  std::vector<uint8_t> views;   // the binding of each view
+  std::vector<uint8_t> texels;  // of each view; empty: none is read as texels
 };
 
 /// A backend whose kernels the emitters of this folder write, in one kind of operations.

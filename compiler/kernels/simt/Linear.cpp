@@ -78,11 +78,11 @@ class LinearKernel {
   }
 
   void bind() {
-    p_.input.binding = k_.binding();
-    p_.weight = k_.binding();
-    if (p_.swiglu()) p_.weight2 = k_.binding();
-    if (normed_) gamma_ = k_.binding();
-    if (bias_) p_.bias = k_.binding();
+    p_.input.binding = k_.input();
+    p_.weight = k_.input();
+    if (p_.swiglu()) p_.weight2 = k_.input();
+    if (normed_) gamma_ = k_.input();
+    if (bias_) p_.bias = k_.input();
     if (k_.cfg().s("epilogue") == "residual") p_.residual = k_.binding();
     p_.out = k_.binding();
     if (p_.makesHeads()) p_.headRecords = k_.binding();
@@ -145,10 +145,10 @@ LogicalResult emitExperts(SimtBuilder& k) {
   bool gather = cfg.b("gather");
   ExpertBank bank = ExpertBank::read(cfg, experts);
   if (cfg.failed()) return failure();
-  p.input.binding = k.binding();
-  p.weight = k.binding();
-  if (p.swiglu()) p.weight2 = k.binding();
-  Buf plan = k.i32View(k.binding());
+  p.input.binding = k.input();
+  p.weight = k.input();
+  if (p.swiglu()) p.weight2 = k.input();
+  Buf plan = k.i32View(k.input());
   p.out = k.binding();
   k.push();  // T: the plan holds all that this kernel asks of it
 

@@ -48,8 +48,8 @@ LogicalResult emitNorm(SimtBuilder& k) {
   cfg.require(perToken == 1 || !gather, "gather must be false when rows_per_token > 1");
   if (cfg.failed()) return failure();
 
-  Buf x = k.f32View(k.binding()), gamma = k.f32View(k.binding()), rows, out, act;
-  if (gather) rows = k.i32View(k.binding());
+  Buf x = k.f32View(k.binding()), gamma = k.f32View(k.input()), rows, out, act;
+  if (gather) rows = k.i32View(k.input());
   if (outF32) out = k.f32View(k.binding());
   if (outAct) act = k.i32View(k.binding());
 

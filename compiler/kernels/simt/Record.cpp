@@ -104,7 +104,7 @@ LogicalResult emitEncode(SimtBuilder& k) {
     batchStride = cfg.in("act_batch_stride", rowBytes(form, n), kMaxOffset, 64);
   }
   if (cfg.failed()) return failure();
-  Buf x = k.f32View(k.binding()), out = k.i32View(k.binding());
+  Buf x = k.f32View(k.input()), out = k.i32View(k.binding());
   Val from = k.x() * inLd + k.y() * inGroupLd + inOffset;
   Val to = k.x() * (stride / 4) + k.y() * (batchStride / 4);
   writeRecord(k, form, out, to, n, [&](Val i) { return k.load(x, from + i); });

@@ -53,8 +53,8 @@ LogicalResult emitRope(SimtBuilder& k) {
   int64_t outOffset = cfg.in("out_offset", 0, kMaxOffset);
   double mscale = cfg.f("mscale");
   if (cfg.failed()) return failure();
-  Buf x = k.f32View(k.binding()), positions = k.i32View(k.binding());
-  Buf table = k.f32View(k.binding()), out = k.f32View(k.binding());
+  Buf x = k.f32View(k.binding()), positions = k.i32View(k.input());
+  Buf table = k.f32View(k.input()), out = k.f32View(k.binding());
   Val t = k.x();
   Rope rope(k, dim, interleaved, mscale);
   rope.setPosition(table, toIndex(k.load(positions, t)));

@@ -194,8 +194,8 @@ LogicalResult Router::emit() {
   c_ = RouteConfig::read(k_.cfg(), kMaxOffset);
   bool plan = k_.cfg().b("plan", false);
   if (k_.cfg().failed()) return failure();
-  logits_ = k_.f32View(k_.binding());
-  if (c_.biased()) bias_ = k_.f32View(k_.binding());
+  logits_ = k_.f32View(k_.input());
+  if (c_.biased()) bias_ = k_.f32View(k_.input());
   index_ = k_.i32View(k_.binding());
   weight_ = k_.f32View(k_.binding());
   if (plan) plan_.emplace(k_, c_.experts + c_.shared);

@@ -48,6 +48,12 @@ SimtBuilder::SimtBuilder(ModuleOp module, StringRef symbol, StringRef kernel, Di
   b_.setInsertionPointToStart(entry_);
 }
 
+static int64_t bytesOf(Type elem) {
+  int64_t bytes = getElementTypeOrSelf(elem).getIntOrFloatBitWidth() / 8;
+  if (auto vector = dyn_cast<VectorType>(elem)) bytes *= vector.getNumElements();
+  return bytes;
+}
+
 Buf SimtBuilder::view(Binding binding, Type elem) {
   std::pair<unsigned, Type> key{binding.number, elem};
   for (auto& [known, buf] : known_)
@@ -55,6 +61,7 @@ Buf SimtBuilder::view(Binding binding, Type elem) {
   auto type = MemRefType::get({ShapedType::kDynamic}, elem);
   Value arg = entry_->insertArgument(views_.size(), type, b_.getLoc());
   views_.push_back(binding.number);
+  texels_.push_back(binding.input && gpu().texelLoads ? bytesOf(elem) : 0);
   known_.push_back({key, Buf{arg, elem}});
   return known_.back().second;
 }
@@ -83,6 +90,8 @@ FailureOr<Operation*> SimtBuilder::finish() {
   func->setAttr("fathom.bindings", b_.getI64IntegerAttr(bindings_));
   func->setAttr("fathom.push", b_.getI64IntegerAttr(push_));
   func->setAttr("fathom.views", b_.getDenseI64ArrayAttr(views_));
+  if (llvm::any_of(texels_, [](int64_t bytes) { return bytes != 0; }))
+    func->setAttr("fathom.texels", b_.getDenseI64ArrayAttr(texels_));
   func->setAttr("fathom.workgroup", b_.getI64IntegerAttr(lanes_));
   func->setAttr("fathom.shared_bytes", b_.getI64IntegerAttr(sharedBytes_));
   if (manySums_) func->setAttr("fathom.many_sums", b_.getUnitAttr());
@@ -108,15 +117,13 @@ Val SimtBuilder::id(int which, bool ofLane) {
 Buf SimtBuilder::shared(Type elem, int64_t count) {
   auto func = cast<gpu::GPUFuncOp>(func_);
   auto space = gpu::AddressSpaceAttr::get(b_.getContext(), gpu::AddressSpace::Workgroup);
-  int64_t bits = getElementTypeOrSelf(elem).getIntOrFloatBitWidth();
-  if (auto vector = dyn_cast<VectorType>(elem)) bits *= vector.getNumElements();
   auto type = MemRefType::get({count}, elem, MemRefLayoutAttrInterface(), space);
   // addWorkgroupAttribution counts arguments by the function's type, which is not final yet.
   auto attributions = func->getAttrOfType<IntegerAttr>(func.getNumWorkgroupAttributionsAttrName());
   int64_t number = attributions ? attributions.getInt() : 0;
   func->setAttr(func.getNumWorkgroupAttributionsAttrName(), b_.getI64IntegerAttr(number + 1));
   Value arg = entry_->addArgument(type, b_.getLoc());
-  sharedBytes_ += bits / 8 * count;
+  sharedBytes_ += bytesOf(elem) * count;
   cfg_.require(sharedBytes_ <= gpu().sharedBytes,
                "needs " + Twine(sharedBytes_) + " bytes of workgroup memory, target '" +
                    profile_.name + "' has " + Twine(gpu().sharedBytes));

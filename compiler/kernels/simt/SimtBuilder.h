@@ -14,12 +14,14 @@
 ///     gpu.func @symbol(views..., push...) workgroup(shared...) kernel
 ///         attributes {fathom.kernel, fathom.bindings = nb : i64, fathom.push = np : i64,
 ///                     fathom.views = array<i64: ...>, fathom.workgroup = lanes : i64,
-///                     fathom.many_sums?}
+///                     fathom.texels?, fathom.many_sums?}
 ///   }
 ///
 /// - view i is a flat `memref<?xT>` over binding `fathom.views[i]`; T is f32, i32 or a vector of 2
 ///   or 4 of them. All views of a binding begin at its first byte. 8- and 16-bit data are taken out
 ///   of 32-bit words, so that every device can run every kernel;
+/// - `fathom.texels[i]`: the bytes of T where view i is only read and the profile has texelLoads,
+///   else 0. Missing: all are 0;
 /// - push constants are i32;
 /// - a workgroup is one row of lanes; the grid position is gpu.block_id.
 ///
@@ -44,9 +46,12 @@ class SimtBuilder : public ValueBuilder {
   // --- Signature: bindings and push constants in the order of the calls --------------------------
   struct Binding {
     unsigned number = ~0u;
+    bool input = false;
     explicit operator bool() const { return number != ~0u; }
   };
   Binding binding() { return {bindings_++}; }
+  /// One whose memory nobody writes while the dispatch runs, through any of its bindings.
+  Binding input() { return {bindings_++, true}; }
   /// The binding seen as elements of `elem`; one descriptor for each different type.
   Buf view(Binding binding, mlir::Type elem);
   Buf f32View(Binding binding) { return view(binding, f32()); }
@@ -103,7 +108,7 @@ class SimtBuilder : public ValueBuilder {
   mlir::Operation* module_ = nullptr;  // gpu.module
   mlir::Operation* func_ = nullptr;    // gpu.func
   unsigned bindings_ = 0, push_ = 0;
-  llvm::SmallVector<int64_t> views_;
+  llvm::SmallVector<int64_t> views_, texels_;
   llvm::SmallVector<std::pair<std::pair<unsigned, mlir::Type>, Buf>> known_;
   Val ids_[6];
   int64_t lanes_ = 64, sharedBytes_ = 0;

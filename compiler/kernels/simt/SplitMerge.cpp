@@ -52,7 +52,7 @@ LogicalResult emitAttentionCombine(SimtBuilder& k) {
   int64_t headStride =
       form ? cfg.in("act_batch_stride", rowBytes(*form, width), kMaxOffset, 64) : 0;
   if (cfg.failed()) return failure();
-  Buf partial = k.f32View(k.binding());
+  Buf partial = k.f32View(k.input());
   SimtBuilder::Binding out = k.binding();
   Val t = k.x(), h = k.y();
   SplitMerge merge(k, partial, splits, heads, width);

@@ -13,6 +13,7 @@ namespace fathom::vulkan {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 absl::Status Read(const abi::ImageT& image, const DeviceFacts& facts = TestFacts()) {
@@ -32,6 +33,20 @@ TEST(Image, ReadsWhatWasWritten) {
   EXPECT_EQ(base.push_words(), 5u);
   EXPECT_EQ(image->kernels[4].subgroup_size, 8u);
   EXPECT_EQ(image->kernels[3].workgroup, (std::array<uint32_t, 3>{64, 1, 1}));
+}
+
+TEST(Image, DescriptorsAreStorageBuffersUnlessTexelsSaySo) {
+  abi::ImageT source = TestImage();
+  std::vector<uint8_t> code = Pack(source);
+  EXPECT_THAT(ReadImage(code, TestFacts())->kernels[0].descriptors(),
+              ElementsAre(VK_DESCRIPTOR_TYPE_STORAGE_BUFFER));
+  source.kernels[0]->views = {0, 0};
+  source.kernels[0]->texels = {16, 0};
+  code = Pack(source);
+  const auto image = ReadImage(code, TestFacts());
+  ASSERT_TRUE(image.ok()) << image.status();
+  EXPECT_THAT(image->kernels[0].descriptors(), ElementsAre(VK_DESCRIPTOR_TYPE_UNIFORM_TEXEL_BUFFER,
+                                                           VK_DESCRIPTOR_TYPE_STORAGE_BUFFER));
 }
 
 struct Lie {
@@ -73,6 +88,19 @@ const Lie kLies[] = {
     {"shared", [](auto& i) { i.kernels[3]->shared_bytes = 16385; }, kLacking,
      "needs 16385 bytes of workgroup memory; test device has 16384"},
     {"descriptors", [](auto& i) { i.kernels[0]->views.resize(5); }, kLacking, "5 storage buffers"},
+    {"texels_missing",
+     [](auto& i) {
+       i.kernels[0]->texels = {4, 4};
+     },
+     kBad, "count: length of texels: expected 1, found 2"},
+    {"texel_bytes", [](auto& i) { i.kernels[0]->texels = {12}; }, kBad,
+     "count: texels: expected 0, 4, 8 or 16, found 12"},
+    {"texel_buffers",
+     [](auto& i) {
+       i.kernels[0]->views.resize(3);
+       i.kernels[0]->texels = {4, 8, 16};
+     },
+     kLacking, "needs 3 uniform texel buffers; test device has 2"},
     {"subgroup", [](auto& i) { i.kernels[4]->subgroup_size = 32; }, kLacking,
      "needs subgroups of 32 invocations; test device has 8 to 8"},
 };
@@ -155,11 +183,12 @@ TEST(Features, TheErrorNamesWhatIsMissingAndWhatWouldHelp) {
 TEST(Features, NumbersHoldForLessToo) {
   const DeviceFacts facts = TestFacts();
   for (const char* has : {"invocations_128", "invocations_64", "shared_16k", "range_128m",
-                          "range_100m", "subgroup_8"}) {
+                          "range_100m", "texels_4m", "texels_3m", "subgroup_8"}) {
     EXPECT_TRUE(facts.Has(has)) << has;
   }
-  for (const char* lacks : {"invocations_256", "shared_32k", "range_129m", "subgroup_4", "int8",
-                            "shared_k", "shared_x", "", "range_99999999999999999999999m"}) {
+  for (const char* lacks :
+       {"invocations_256", "shared_32k", "range_129m", "texels_5m", "subgroup_4", "int8",
+        "shared_k", "shared_x", "", "range_99999999999999999999999m"}) {
     EXPECT_FALSE(facts.Has(lacks)) << lacks;
   }
 }

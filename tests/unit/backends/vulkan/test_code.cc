@@ -77,6 +77,9 @@ DeviceFacts TestFacts() {
   facts.limits.maxPushConstantsSize = 128;
   facts.limits.maxPerStageDescriptorStorageBuffers = 4;
   facts.limits.maxDescriptorSetStorageBuffers = 24;
+  facts.limits.maxPerStageDescriptorSampledImages = 2;
+  facts.limits.maxDescriptorSetSampledImages = 24;
+  facts.limits.maxTexelBufferElements = 1 << 22;
   facts.limits.maxStorageBufferRange = 1 << 27;
   facts.limits.minStorageBufferOffsetAlignment = 256;
   facts.min_subgroup = facts.max_subgroup = 8;

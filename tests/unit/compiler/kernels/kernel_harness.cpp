@@ -109,8 +109,10 @@ std::vector<std::string> runnableProfiles() {
 std::vector<std::string> gpuProfiles() {
   const char* only = std::getenv("FATHOM_TEST_PROFILE");
   std::vector<std::string> names;
-  for (const std::string name : {"vulkan:generic", "cuda:sm_80", "cuda:sm_120"}) {
-    if (only ? name != only : name == "cuda:sm_120") continue;
+  for (const std::string name :
+       {"vulkan:generic", "cuda:sm_80", "vulkan:lavapipe", "cuda:sm_120"}) {
+    bool rest = name == "vulkan:lavapipe" || name == "cuda:sm_120";
+    if (only ? name != only : rest) continue;
     if (!registry().find(llvm::StringRef(name).split(':').first)) continue;
     TargetProfile profile = profileNamed(name);
     if (haveGpu(profile.driver, name, profile.features)) names.push_back(name);
