@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -244,7 +245,11 @@ class Bench:
         # A virtual machine is slow to be given memory it has not had yet: the first time pays.
         first, plain = [self.written(made, size) for _ in range(2)]
         print(f"plain write of {size / 1e9:.2f} GB: {first:.1f} s, then {plain:.1f} s")
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         phases = self.main.compile(made, ["cpu:native"], "q4")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        print(f"processor time of compiling: {after.ru_utime - before.ru_utime:.1f} s in the "
+              f"program, {after.ru_stime - before.ru_stime:.1f} s in the system")
         total = 2 * json.loads(run(self.bin / "fathom", "inspect", made, "--json").stdout)[
             "model"]["parameters"]
         rate = total / phases["emit"] / 1e6 / 2
