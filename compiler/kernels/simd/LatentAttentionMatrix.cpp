@@ -30,6 +30,7 @@ constexpr double kSlack = 8;
 // Dimensions of a chunk: two right operands of 32, of each the even and the odd ones.
 constexpr int64_t kChunk = 64, kPair = 32;
 constexpr int64_t kChunkSums = kMatrixRows * kChunk;
+
 class LatentAttentionMatrix : public LatentAttention {
  public:
   using LatentAttention::LatentAttention;

@@ -24,7 +24,7 @@ struct LatentShape {
     shape.units = profile.amx && bf16 && rank % 32 == 0 && dim % 32 == 0 && pageTokens % 64 == 0 &&
                   rank + dim <= kMostElements;
     if (!shape.units) return shape;
-    // Heads that share a workgroup share its interleaved values; the rest is workgroups to share
+    // Heads that share a workgroup share its pages in the cache; the rest is workgroups to share
     // out.
     int64_t all = (heads + 15) / 16, workgroups = (all + kMostGroups - 1) / kMostGroups;
     shape.groups = (all + workgroups - 1) / workgroups;

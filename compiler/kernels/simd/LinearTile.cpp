@@ -138,7 +138,7 @@ int64_t LinearTile::ahead(size_t streams) const {
 }
 
 // The first rows have their tiles from memory, however many they are; the others, which have them
-// from the cache, lose two hundredths of their time by it at most (q4).
+// from the cache, ask in vain.
 void LinearTile::prefetch(const Operands& o, Val step) {
   int64_t distance = ahead(o.tiles.size());
   if (!distance) return;
