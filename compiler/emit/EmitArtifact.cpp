@@ -206,7 +206,8 @@ absl::Span<const uint8_t> asBytes(const void* data, size_t size) {
 }  // namespace
 
 absl::Status emitArtifact(ModuleOp module, const Checkpoint& weights, const EmitOptions& options) {
-  FATHOM_ASSIGN_OR_RETURN(auto writer, ArtifactWriter::Create(options.output));
+  const Caching caching = ChooseCaching(options.write, weightBytes(module));
+  FATHOM_ASSIGN_OR_RETURN(auto writer, ArtifactWriter::Create(options.output, caching));
   auto kind = [](schema::SegmentKind k) { return static_cast<uint8_t>(k); };
   std::vector<uint32_t> codeSegments;
   size_t number = 0;

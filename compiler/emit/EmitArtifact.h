@@ -10,6 +10,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "compiler/emit/streamed_file.h"
 #include "mlir/IR/BuiltinOps.h"
 
 namespace fathom {
@@ -23,6 +24,7 @@ struct EmitStats {
 
 struct EmitOptions {
   std::string output;
+  Caching write = Caching::automatic;
   std::string quantization;           // recorded in the model: "q4"
   std::vector<uint8_t> tokenizer;     // the compiled tokenizer; empty: none
   std::string notes;                  // JSON: how the artifact was made

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <future>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -30,6 +32,7 @@ struct Layout {
   WeightEncoding encoding;
   int64_t matrices, rows, cols;
 
+  uint64_t bytes() const { return tiles() * tileBytes(); }
   bool raw() const { return encoding == WeightEncoding::kRawF32 || encoding == WeightEncoding::kRawI32; }
   int64_t tileRows() const { return raw() ? 1 : kTileRows; }
   int64_t tilesPerMatrix() const { return (rows + tileRows() - 1) / tileRows(); }
@@ -134,27 +137,101 @@ absl::Status beginTensor(schedule::WeightOp op, const Layout& layout, ArtifactWr
                             static_cast<uint8_t>(layout.encoding));
 }
 
-// Writes weights one by one. `kept` may be null.
+// Writes weights one by one. `kept` may be null. A weight that is taken over is copied while the values of the next one
+// are read; finish() waits for the last.
 class WeightEmitter {
  public:
   WeightEmitter(const Checkpoint& weights, const EmitOptions& options, KeptWeights* kept, ArtifactWriter& writer)
       : weights(weights), options(options), kept(kept), writer(writer) {}
 
-  absl::Status emit(schedule::WeightOp op, uint64_t done, uint64_t total) {
-    const Layout layout = layoutOf(op);
-    sources.clear();
+  absl::Status emit(ModuleOp module) {
+    total = weightBytes(module);
+    for (auto op : module.getOps<schedule::WeightOp>()) {
+      const Layout layout = layoutOf(op);
+      FATHOM_ASSIGN_OR_RETURN(const std::optional<Taken> place, find(op, layout));
+      FATHOM_RETURN_IF_ERROR(finish());
+      FATHOM_RETURN_IF_ERROR(beginTensor(op, layout, writer));
+      if (options.stats) ++options.stats->tensors;
+      if (place)
+        take(*place);
+      else
+        FATHOM_RETURN_IF_ERROR(encode(op, layout));
+    }
+    return finish();
+  }
+
+ private:
+  // A weight that the kept artifact holds.
+  struct Taken {
+    schedule::WeightOp op;
+    DigestBytes source;
+    KeptWeights::Place place;
+  };
+  using Sources = std::vector<std::unique_ptr<quantize::WeightSource>>;  // one per thread
+
+  absl::StatusOr<Sources> open(schedule::WeightOp op) {
+    Sources sources;
     for (int i = 0; i < std::max(1, options.threads); ++i) {
       auto source = quantize::makeWeightSource(op.getYielded(), weights);
       if (failed(source)) return absl::InvalidArgumentError(absl::StrCat("weight '", op.getSymName().str(), "' cannot be read (see above)"));
       sources.push_back(std::move(*source));
     }
-    FATHOM_RETURN_IF_ERROR(beginTensor(op, layout, writer));
-    if (options.stats) ++options.stats->tensors;
-    FATHOM_ASSIGN_OR_RETURN(const bool taken, take(op, layout));
-    if (taken) {
+    return sources;
+  }
+
+  int64_t workersFor(int64_t bytes, int64_t tiles) const {
+    return std::min<int64_t>(std::max(1, options.threads), bytes < (1 << 18) ? 1 : tiles);
+  }
+
+  void advance(uint64_t bytes) {
+    done += bytes;
+    if (options.progress) options.progress(done, total);
+  }
+
+  absl::StatusOr<std::optional<Taken>> find(schedule::WeightOp op, const Layout& layout) {
+    const auto encoding = static_cast<uint8_t>(layout.encoding);
+    const ArrayRef<int64_t> shape = op.getTensorType().getShape();
+    if (!kept || !kept->mayHold(encoding, shape)) return std::nullopt;
+    FATHOM_ASSIGN_OR_RETURN(const Sources sources, open(op));
+    ValuesDigest digest(layout.tiles());
+    auto look = [&](int64_t w, int64_t begin, int64_t end) {
+      return encodeTiles(*sources[w], layout, begin, end, digest, nullptr, op.getSymName());
+    };
+    const int64_t workers = workersFor(layout.bytes(), layout.tiles());
+    FATHOM_RETURN_IF_ERROR(inParallel(workers, layout.tiles(), look));
+    const DigestBytes source = digest.finish(encoding, shape);
+    const std::optional<KeptWeights::Place> place = kept->find(source, encoding, shape);
+    if (!place) return std::nullopt;
+    return Taken{op, source, *place};
+  }
+
+  // Begins to copy the open tensor.
+  void take(const Taken& weight) {
+    taking = weight;
+    copied = std::async(std::launch::async, [this, place = weight.place] {
+      return writer.TakeTensor(kept->file(), place.offset, place.length, place.digest);
+    });
+  }
+
+  // Waits for the tensor that is being copied, if there is one.
+  absl::Status finish() {
+    if (!copied.valid()) return absl::OkStatus();
+    FATHOM_ASSIGN_OR_RETURN(const bool good, copied.get());
+    if (good) {
+      writer.SetSource(taking.source);
       if (options.stats) ++options.stats->reused;
+      advance(taking.place.length);
       return absl::OkStatus();
     }
+    if (options.note)
+      options.note(absl::StrCat(options.reuse, ": weight '", taking.op.getSymName().str(),
+                                "' is encoded again: its hash does not match its bytes"));
+    return encode(taking.op, layoutOf(taking.op));
+  }
+
+  // Encodes into the open tensor.
+  absl::Status encode(schedule::WeightOp op, const Layout& layout) {
+    FATHOM_ASSIGN_OR_RETURN(const Sources sources, open(op));
     ValuesDigest digest(layout.tiles());
     const int64_t batch = std::max<int64_t>(1, kBatchBytes / layout.tileBytes());
     WriteBehind behind(writer);
@@ -167,9 +244,9 @@ class WeightEmitter {
                            bytes.data() + begin * layout.tileBytes(), op.getSymName());
       };
       FATHOM_RETURN_IF_ERROR(inParallel(workersFor(bytes.size(), count), count, encode));
-      done += bytes.size();
+      const uint64_t size = bytes.size();
       FATHOM_RETURN_IF_ERROR(behind.append(bytes));
-      if (options.progress) options.progress(done, total);
+      advance(size);
     }
     FATHOM_RETURN_IF_ERROR(behind.wait());
     writer.EndTensor();
@@ -177,44 +254,28 @@ class WeightEmitter {
     return absl::OkStatus();
   }
 
- private:
-  int64_t workersFor(int64_t bytes, int64_t tiles) const {
-    return std::min<int64_t>(sources.size(), bytes < (1 << 18) ? 1 : tiles);
-  }
-
-  // True when the open tensor was taken over from the kept artifact.
-  absl::StatusOr<bool> take(schedule::WeightOp op, const Layout& layout) {
-    const auto encoding = static_cast<uint8_t>(layout.encoding);
-    const ArrayRef<int64_t> shape = op.getTensorType().getShape();
-    if (!kept || !kept->mayHold(encoding, shape)) return false;
-    ValuesDigest digest(layout.tiles());
-    auto look = [&](int64_t w, int64_t begin, int64_t end) {
-      return encodeTiles(*sources[w], layout, begin, end, digest, nullptr, op.getSymName());
-    };
-    const int64_t workers = workersFor(layout.tiles() * layout.tileBytes(), layout.tiles());
-    FATHOM_RETURN_IF_ERROR(inParallel(workers, layout.tiles(), look));
-    const DigestBytes source = digest.finish(encoding, shape);
-    const std::optional<KeptWeights::Place> place = kept->find(source, encoding, shape);
-    if (!place) return false;
-    FATHOM_RETURN_IF_ERROR(writer.TakeTensor(kept->descriptor(), place->offset, place->length, place->digest));
-    writer.SetSource(source);
-    return true;
-  }
-
   const Checkpoint& weights;
   const EmitOptions& options;
   KeptWeights* kept;
   ArtifactWriter& writer;
-  std::vector<std::unique_ptr<quantize::WeightSource>> sources;  // one per thread
+  uint64_t total = 0, done = 0;  // bytes
+  Taken taking;
+  std::future<absl::StatusOr<bool>> copied;  // of `taking`; its destructor waits
 };
 
 }  // namespace
+
+uint64_t weightBytes(ModuleOp module) {
+  uint64_t bytes = 0;
+  for (auto op : module.getOps<schedule::WeightOp>()) bytes += layoutOf(op).bytes();
+  return bytes;
+}
 
 absl::Status measureWeights(ModuleOp module, ArtifactWriter& writer) {
   for (auto op : module.getOps<schedule::WeightOp>()) {
     const Layout layout = layoutOf(op);
     FATHOM_RETURN_IF_ERROR(beginTensor(op, layout, writer));
-    writer.Reserve(layout.tiles() * layout.tileBytes());
+    writer.Reserve(layout.bytes());
     writer.EndTensor();
   }
   return absl::OkStatus();
@@ -222,27 +283,13 @@ absl::Status measureWeights(ModuleOp module, ArtifactWriter& writer) {
 
 absl::Status emitWeights(ModuleOp module, const Checkpoint& weights, const EmitOptions& options,
                          ArtifactWriter& writer) {
-  uint64_t total = 0, done = 0;
-  for (auto op : module.getOps<schedule::WeightOp>()) {
-    const Layout layout = layoutOf(op);
-    total += layout.tiles() * layout.tileBytes();
-  }
   std::unique_ptr<KeptWeights> kept;
   if (!options.reuse.empty()) {
-    auto opened = KeptWeights::open(options.reuse, options.threads);
+    auto opened = KeptWeights::open(options.reuse);
     if (!opened.ok() && options.reuse_required) return opened.status();
     if (opened.ok()) kept = std::move(*opened);
   }
-  WeightEmitter emitter(weights, options, kept.get(), writer);
-  for (auto op : module.getOps<schedule::WeightOp>()) {
-    FATHOM_RETURN_IF_ERROR(emitter.emit(op, done, total));
-    const Layout layout = layoutOf(op);
-    done += layout.tiles() * layout.tileBytes();
-    if (options.progress) options.progress(done, total);
-  }
-  if (kept && !kept->damage().empty() && options.note)
-    options.note(absl::StrCat("weights were not reused: ", kept->damage()));
-  return absl::OkStatus();
+  return WeightEmitter(weights, options, kept.get(), writer).emit(module);
 }
 
 }  // namespace fathom::emit

@@ -12,6 +12,9 @@ namespace fathom::emit {
 absl::Status emitWeights(mlir::ModuleOp module, const Checkpoint& weights, const EmitOptions& options,
                          ArtifactWriter& writer);
 
+/// The encoded bytes of all weights of `module`.
+uint64_t weightBytes(mlir::ModuleOp module);
+
 /// Declares every schedule.weight, in order, as a tensor of the open segment of a measuring writer.
 absl::Status measureWeights(mlir::ModuleOp module, ArtifactWriter& writer);
 

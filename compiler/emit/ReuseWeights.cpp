@@ -34,32 +34,27 @@ DigestBytes ValuesDigest::finish(uint8_t encoding, llvm::ArrayRef<int64_t> shape
   return HashBytes({reinterpret_cast<const uint8_t*>(words.data()), 8 * words.size()});
 }
 
-absl::StatusOr<std::unique_ptr<KeptWeights>> KeptWeights::open(const std::string& path, int threads) {
+absl::StatusOr<std::unique_ptr<KeptWeights>> KeptWeights::open(const std::string& path) {
   auto kept = std::make_unique<KeptWeights>();
   FATHOM_ASSIGN_OR_RETURN(kept->artifact, Artifact::Open(path));
-  kept->threads = threads;
+  const File& file = kept->artifact->file();
+  const Caching caching = ChooseCaching(Caching::automatic, file.size());
+  FATHOM_ASSIGN_OR_RETURN(kept->input, InputFile::Open(file.descriptor(), path, caching));
   return kept;
 }
 
 bool KeptWeights::mayHold(uint8_t encoding, llvm::ArrayRef<int64_t> shape) const {
-  if (!damaged.empty()) return false;
-  for (const schema::Tensor* tensor : *artifact->header().tensors())
-    if (hasForm(*tensor, encoding, shape)) return true;
-  return false;
+  return llvm::any_of(*artifact->header().tensors(), [&](const schema::Tensor* tensor) {
+    return hasForm(*tensor, encoding, shape);
+  });
 }
 
 std::optional<KeptWeights::Place> KeptWeights::find(const DigestBytes& source, uint8_t encoding,
-                                                    llvm::ArrayRef<int64_t> shape) {
+                                                    llvm::ArrayRef<int64_t> shape) const {
   for (const schema::Tensor* tensor : *artifact->header().tensors()) {
     if (!hasForm(*tensor, encoding, shape) ||
         std::memcmp(tensor->source()->bytes()->data(), source.data(), source.size()) != 0)
       continue;
-    if (!verified) {
-      verified = true;
-      if (absl::Status status = artifact->VerifyHashes(threads); !status.ok())
-        damaged = std::string(status.message());
-    }
-    if (!damaged.empty()) return std::nullopt;
     Place place{artifact->header().segments()->Get(tensor->segment())->offset() + tensor->offset(),
                 tensor->length(),
                 {}};

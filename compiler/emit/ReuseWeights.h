@@ -36,7 +36,7 @@ class ValuesDigest {
 class KeptWeights {
  public:
   /// Errors: the file is no artifact, or not there.
-  static absl::StatusOr<std::unique_ptr<KeptWeights>> open(const std::string& path, int threads);
+  static absl::StatusOr<std::unique_ptr<KeptWeights>> open(const std::string& path);
 
   struct Place {
     uint64_t offset, length;  // of the file
@@ -44,18 +44,14 @@ class KeptWeights {
   };
   /// False when no tensor of this encoding and shape says what it was made of: then nobody need ask further.
   bool mayHold(uint8_t encoding, llvm::ArrayRef<int64_t> shape) const;
-  /// The encoded bytes of the values with this digest. Before the first place is given out, every hash of the
-  /// file is compared with its bytes; a damaged file holds nothing.
-  std::optional<Place> find(const DigestBytes& source, uint8_t encoding, llvm::ArrayRef<int64_t> shape);
-  int descriptor() const { return artifact->file().descriptor(); }
-  /// Why nothing can be taken over; empty as long as something may be.
-  const std::string& damage() const { return damaged; }
+  /// Where the file says that the encoded bytes of the values with this digest are. Whether they are, whoever reads
+  /// them must see by their digest.
+  std::optional<Place> find(const DigestBytes& source, uint8_t encoding, llvm::ArrayRef<int64_t> shape) const;
+  InputFile& file() { return *input; }
 
  private:
   std::shared_ptr<const Artifact> artifact;
-  int threads = 1;
-  bool verified = false;
-  std::string damaged;
+  std::unique_ptr<InputFile> input;
 };
 
 }  // namespace fathom::emit

@@ -2,17 +2,11 @@
 // The artifact writer: one sequential pass, then one write of the prefix.
 #include "compiler/emit/artifact_writer.h"
 
-#include <fcntl.h>
 #include <sodium.h>
-#include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "runtime/base/checked.h"
 #include "runtime/base/status.h"
 #include "runtime/schema/prefix.h"
@@ -33,52 +27,28 @@ DigestBytes HashBytes(absl::Span<const uint8_t> bytes) {
   return digest;
 }
 
-ArtifactWriter::ArtifactWriter(std::string path)
-    : path_(std::move(path)),
-      temporary_(absl::StrCat(path_, ".partial-", getpid())),
-      hash_(std::make_unique<crypto_generichash_blake2b_state>()) {}
+ArtifactWriter::ArtifactWriter() : hash_(std::make_unique<crypto_generichash_blake2b_state>()) {}
+ArtifactWriter::~ArtifactWriter() = default;
 
-absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactWriter::Create(const std::string& path) {
+absl::StatusOr<std::unique_ptr<ArtifactWriter>> ArtifactWriter::Create(const std::string& path,
+                                                                       Caching caching) {
   if (sodium_init() < 0) return absl::InternalError("libsodium cannot be initialised");
-  std::unique_ptr<ArtifactWriter> writer(new ArtifactWriter(path));
-  writer->fd_ = open(writer->temporary_.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
-  if (writer->fd_ < 0) return writer->SystemError("cannot create the output");
+  std::unique_ptr<ArtifactWriter> writer(new ArtifactWriter);
+  FATHOM_ASSIGN_OR_RETURN(writer->file_, OutputFile::Create(path, caching));
   const std::vector<uint8_t> zeros(kPrefixBytes);
   FATHOM_RETURN_IF_ERROR(writer->Write(zeros));
   return writer;
 }
 
 std::unique_ptr<ArtifactWriter> ArtifactWriter::Measure() {
-  std::unique_ptr<ArtifactWriter> writer(new ArtifactWriter(""));
-  writer->measuring_ = true;
+  std::unique_ptr<ArtifactWriter> writer(new ArtifactWriter);
   writer->position_ = kPrefixBytes;
   return writer;
 }
 
-ArtifactWriter::~ArtifactWriter() {
-  if (fd_ >= 0) {
-    close(fd_);
-    unlink(temporary_.c_str());
-  }
-}
-
-absl::Status ArtifactWriter::SystemError(const char* what) const {
-  return absl::InvalidArgumentError(absl::StrCat(path_, ": ", what, ": ", std::strerror(errno)));
-}
-
 absl::Status ArtifactWriter::Write(absl::Span<const uint8_t> bytes) {
-  if (measuring_) {
-    position_ += bytes.size();
-    return absl::OkStatus();
-  }
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd_, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return SystemError("cannot write the output");
-    position_ += n;
-    bytes.remove_prefix(n);
-  }
-  return absl::OkStatus();
+  position_ += bytes.size();
+  return measuring() ? absl::OkStatus() : file_->Append(bytes);
 }
 
 absl::Status ArtifactWriter::PadTo(uint64_t alignment) {
@@ -106,8 +76,13 @@ absl::Status ArtifactWriter::BeginTensor(std::string name, std::vector<uint64_t>
   tensors_.push_back({std::move(name), std::move(shape), encoding,
                       static_cast<uint32_t>(segments_.size() - 1),
                       position_ - segments_.back().offset, 0, {}, std::nullopt});
-  crypto_generichash_blake2b_init(hash_.get(), nullptr, 0, sizeof(DigestBytes));
+  OpenTensor();
   return absl::OkStatus();
+}
+
+void ArtifactWriter::OpenTensor() {
+  tensors_.back().length = 0;
+  crypto_generichash_blake2b_init(hash_.get(), nullptr, 0, sizeof(DigestBytes));
 }
 
 absl::Status ArtifactWriter::Append(absl::Span<const uint8_t> bytes) {
@@ -122,47 +97,28 @@ void ArtifactWriter::Reserve(uint64_t bytes) {
 }
 
 void ArtifactWriter::EndTensor() {
-  if (measuring_) return;
+  if (measuring()) return;
   DigestBytes& digest = tensors_.back().digest;
   crypto_generichash_blake2b_final(hash_.get(), digest.data(), digest.size());
 }
 
-absl::Status ArtifactWriter::TakeTensor(int file, uint64_t offset, uint64_t length,
-                                        const DigestBytes& digest) {
-  off64_t from = static_cast<off64_t>(offset);
-  uint64_t left = length;
-  bool by_system = true;
-  std::vector<uint8_t> buffer;
-  while (left > 0) {
-    if (by_system) {
-      const ssize_t n = copy_file_range(file, &from, fd_, nullptr, left, 0);
-      if (n > 0) {
-        left -= n;
-        position_ += n;
-        continue;
-      }
-      if (n < 0 && errno == EINTR) continue;
-      // Another file system, or one that cannot: by hand. A full disk shows there too.
-      by_system = false;
-    }
-    buffer.resize(std::min<uint64_t>(left, 4 << 20));
-    const ssize_t n = pread(file, buffer.data(), buffer.size(), from);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return SystemError("cannot read the weights to be reused");
-    if (n == 0) return absl::DataLossError(absl::StrCat(path_, ": the weights to be reused have become shorter"));
-    FATHOM_RETURN_IF_ERROR(Write({buffer.data(), static_cast<size_t>(n)}));
-    from += n;
-    left -= n;
-  }
-  tensors_.back().length = length;
-  tensors_.back().digest = digest;
-  return absl::OkStatus();
+absl::StatusOr<bool> ArtifactWriter::TakeTensor(InputFile& file, uint64_t offset, uint64_t length,
+                                                const DigestBytes& digest) {
+  const uint64_t begin = position_;
+  auto append = [this](absl::Span<const uint8_t> bytes) { return Append(bytes); };
+  FATHOM_RETURN_IF_ERROR(file.Read(offset, length, append));
+  EndTensor();
+  if (tensors_.back().digest == digest) return true;
+  FATHOM_RETURN_IF_ERROR(file_->Rewind(begin));
+  position_ = begin;
+  OpenTensor();
+  return false;
 }
 
 void ArtifactWriter::EndTensorSegment() {
   WrittenSegment& segment = segments_.back();
   segment.length = position_ - segment.offset;
-  if (measuring_) return;
+  if (measuring()) return;
   std::vector<uint8_t> digests;
   for (size_t i = segment_first_tensor_; i < tensors_.size(); ++i) {
     digests.insert(digests.end(), tensors_[i].digest.begin(), tensors_[i].digest.end());
@@ -192,14 +148,7 @@ absl::Status ArtifactWriter::Finish(absl::Span<const uint8_t> header) {
   const uint64_t header_offset = position_;
   FATHOM_RETURN_IF_ERROR(Write(header));
 
-  const auto bytes = Prefix(header, header_offset);
-  if (pwrite(fd_, bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
-    return SystemError("cannot write the output");
-  if (fsync(fd_) != 0) return SystemError("cannot write the output");
-  if (std::rename(temporary_.c_str(), path_.c_str()) != 0) return SystemError("cannot name the output");
-  close(fd_);
-  fd_ = -1;
-  return absl::OkStatus();
+  return file_->Finish(Prefix(header, header_offset));
 }
 
 }  // namespace fathom

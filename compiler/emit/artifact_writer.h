@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "compiler/emit/streamed_file.h"
 
 struct crypto_generichash_blake2b_state;
 
@@ -37,12 +38,11 @@ struct WrittenTensor {
   std::optional<DigestBytes> source;
 };
 
-// The file appears under its final name only when Finish succeeds; until then, and after any error, there
-// is only a temporary file beside it, removed by the destructor. Not thread-safe.
+// The file appears under its name only when Finish succeeds (OutputFile). Not thread-safe.
 class ArtifactWriter {
  public:
   // Errors: kPermissionDenied / kNotFound / kInvalidArgument naming the path and the system's reason.
-  static absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& path);
+  static absl::StatusOr<std::unique_ptr<ArtifactWriter>> Create(const std::string& path, Caching caching);
   // Writes nothing: Reserve takes the place of Append, digests are zero, and HeaderOnly that of Finish.
   static std::unique_ptr<ArtifactWriter> Measure();
   ~ArtifactWriter();
@@ -54,9 +54,9 @@ class ArtifactWriter {
   absl::Status Append(absl::Span<const uint8_t> bytes);  // bytes of the open tensor
   void Reserve(uint64_t bytes);                            // the same, when measuring
   void EndTensor();
-  // Instead of Append and EndTensor: the tensor is [offset, offset + length) of an open file, whose digest is
-  // known. The system copies the bytes, or shares them where the file system can.
-  absl::Status TakeTensor(int file, uint64_t offset, uint64_t length, const DigestBytes& digest);
+  // Instead of Append and EndTensor: the tensor is [offset, offset + length) of `file`, whose bytes should have this
+  // digest. False, and the open tensor is empty again, when they have another.
+  absl::StatusOr<bool> TakeTensor(InputFile& file, uint64_t offset, uint64_t length, const DigestBytes& digest);
   // What the tensor begun last was encoded from.
   void SetSource(const DigestBytes& source) { tensors_.back().source = source; }
   // The segment's digest is the hash of its tensors' digests, in order: no byte is hashed twice.
@@ -74,16 +74,15 @@ class ArtifactWriter {
   uint64_t bytes_written() const { return position_; }
 
  private:
-  explicit ArtifactWriter(std::string path);
+  ArtifactWriter();
+  void OpenTensor();
+  bool measuring() const { return file_ == nullptr; }
   absl::Status Write(absl::Span<const uint8_t> bytes);
   absl::Status PadTo(uint64_t alignment);
-  absl::Status SystemError(const char* what) const;
   // The prefix of a file whose header begins at `offset`.
   std::array<uint8_t, 64> Prefix(absl::Span<const uint8_t> header, uint64_t offset) const;
 
-  std::string path_, temporary_;
-  bool measuring_ = false;
-  int fd_ = -1;
+  std::unique_ptr<OutputFile> file_;  // null when measuring
   uint64_t position_ = 0;
   std::vector<WrittenSegment> segments_;
   std::vector<WrittenTensor> tensors_;

@@ -210,6 +210,8 @@ absl::Status Compilation::codegen() {
 absl::Status Compilation::emit() {
   emit::EmitOptions emitOptions;
   emitOptions.output = options.output;
+  if (options.write == "cached") emitOptions.write = Caching::cached;
+  if (options.write == "direct") emitOptions.write = Caching::direct;
   emitOptions.quantization = options.quantize;
   emitOptions.code = code;
   emitOptions.threads = options.threads;

@@ -46,6 +46,7 @@ struct CompileOptions {
   bool print_ir_after_all = false;
   bool quiet = false;
   std::string reuse;                 // artifact to take encoded weights from; empty: `output`; "off": none
+  std::string write = "auto";        // how the artifact reaches the disk: auto | cached | direct
   std::string print_profile;         // not empty: print the profile of this --target value, compile nothing
   bool header_only = false;          // instead of the artifact, its prefix and header; no code, no weights are read
   int threads = 0;                   // for encoding; 0: one per core

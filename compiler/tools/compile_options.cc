@@ -27,6 +27,11 @@ std::optional<CompileOptions> ParseCompileOptions(int argc, char** argv, int* ex
   app.add_option("--reuse", options.reuse,
                  "An earlier artifact: weights that it holds encoded from the same values are copied (default: the "
                  "output, if it is there; off: encode everything)");
+  app.add_option("--write", options.write,
+                 "cached: the artifact stays in the page cache for the next reader; direct: past it, where the file "
+                 "system can; auto: direct above a quarter of the memory available")
+      ->check(CLI::IsMember({"auto", "cached", "direct"}))
+      ->capture_default_str();
   app.add_option("--compile-to", to, "Stop after this phase and write its IR")->check(CLI::IsMember(phases));
   app.add_option("--compile-from", from, "Start at this phase; the input is the IR dump of the one before")
       ->check(CLI::IsMember(phases));

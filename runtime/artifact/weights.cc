@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <thread>
 
 #include "runtime/base/checked.h"
+#include "runtime/base/memory.h"
 #include "runtime/base/status.h"
 
 namespace fathom {
@@ -20,19 +20,6 @@ namespace {
 
 constexpr uint64_t kHugePage = 2 << 20;
 constexpr uint64_t kChunk = 8 << 20;  // one read; a multiple of a huge page
-
-// MemAvailable of the kernel in bytes; 0 when it cannot be read.
-uint64_t AvailableMemory() {
-  std::FILE* file = std::fopen("/proc/meminfo", "re");
-  if (file == nullptr) return 0;
-  char line[128];
-  unsigned long long kib = 0;
-  while (std::fgets(line, sizeof(line), file) != nullptr) {
-    if (std::sscanf(line, "MemAvailable: %llu kB", &kib) == 1) break;
-  }
-  std::fclose(file);
-  return uint64_t{kib} * 1024;
-}
 
 }  // namespace
 
