@@ -39,7 +39,7 @@ absl::StatusOr<std::unique_ptr<KeptWeights>> KeptWeights::open(const std::string
   FATHOM_ASSIGN_OR_RETURN(kept->artifact, Artifact::Open(path));
   const File& file = kept->artifact->file();
   const Caching caching = ChooseCaching(Caching::automatic, file.size());
-  FATHOM_ASSIGN_OR_RETURN(kept->input, InputFile::Open(file.descriptor(), path, caching));
+  kept->input = std::make_unique<InputFile>(file, caching);
   return kept;
 }
 

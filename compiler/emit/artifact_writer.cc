@@ -4,6 +4,7 @@
 
 #include <sodium.h>
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
@@ -138,8 +139,9 @@ std::array<uint8_t, kPrefixBytes> ArtifactWriter::Prefix(absl::Span<const uint8_
 
 std::vector<uint8_t> ArtifactWriter::HeaderOnly(absl::Span<const uint8_t> header) const {
   const auto prefix = Prefix(header, RoundUp(position_, kHeaderAlignment));
-  std::vector<uint8_t> bytes(prefix.begin(), prefix.end());
-  bytes.insert(bytes.end(), header.begin(), header.end());
+  std::vector<uint8_t> bytes(prefix.size() + header.size());
+  std::copy(prefix.begin(), prefix.end(), bytes.begin());
+  std::copy(header.begin(), header.end(), bytes.begin() + prefix.size());
   return bytes;
 }
 

@@ -8,33 +8,30 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <future>
+#include <new>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "runtime/base/checked.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/status.h"
 
 namespace fathom {
 namespace {
 
-// What disks want direct accesses to be aligned to, in memory and in the file: 512 or 4096.
-constexpr size_t kBlock = 4096;
 // One direct access: long enough for a disk's full speed.
 constexpr size_t kPieceBytes = 8 << 20;
 
-absl::StatusOr<AlignedBytes> AllocatePiece() {
-  AlignedBytes bytes(static_cast<uint8_t*>(std::aligned_alloc(kBlock, kPieceBytes)));
-  if (bytes == nullptr) return absl::ResourceExhaustedError("no memory for a buffer of files");
-  return bytes;
+AlignedBytes AllocatePiece() {
+  return AlignedBytes(new (std::align_val_t{kDirectBlock}) uint8_t[kPieceBytes]);
 }
 
 }  // namespace
 
-void FreeAligned::operator()(uint8_t* memory) const { std::free(memory); }
+void FreeAligned::operator()(uint8_t* memory) const {
+  ::operator delete[](memory, std::align_val_t{kDirectBlock});
+}
 
 Caching ChooseCaching(Caching caching, uint64_t bytes) {
   if (caching != Caching::automatic) return caching;
@@ -49,7 +46,7 @@ absl::StatusOr<std::unique_ptr<OutputFile>> OutputFile::Create(const std::string
   std::unique_ptr<OutputFile> file(new OutputFile(path));
   constexpr int kFlags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC;
   if (caching == Caching::direct) {
-    FATHOM_ASSIGN_OR_RETURN(file->buffer_, AllocatePiece());
+    file->buffer_ = AllocatePiece();
     file->fd_ = open(file->temporary_.c_str(), kFlags | O_DIRECT, 0644);
     file->direct_ = file->fd_ >= 0;
     // A file system without direct writes refuses only after it has made the file.
@@ -90,7 +87,7 @@ absl::Status OutputFile::Write(const uint8_t* bytes, size_t size) {
     bytes += n;
     size -= n;
     // The rest of a write cut short begins where direct writes cannot.
-    if (direct_ && n % kBlock != 0) FATHOM_RETURN_IF_ERROR(LeaveDirect());
+    if (direct_ && n % kDirectBlock != 0) FATHOM_RETURN_IF_ERROR(LeaveDirect());
   }
   return absl::OkStatus();
 }
@@ -125,10 +122,10 @@ absl::Status OutputFile::Rewind(uint64_t size) {
   uint64_t begin = size;
   buffered_ = 0;
   if (direct_) {
-    begin = size / kBlock * kBlock;
+    begin = size / kDirectBlock * kDirectBlock;
     buffered_ = size - begin;
-    if (pread(fd_, buffer_.get(), kBlock, static_cast<off_t>(begin)) !=
-        static_cast<ssize_t>(kBlock))
+    if (pread(fd_, buffer_.get(), kDirectBlock, static_cast<off_t>(begin)) !=
+        static_cast<ssize_t>(kDirectBlock))
       return SystemError("cannot read the output again");
   }
   const auto end = static_cast<off_t>(begin);
@@ -151,61 +148,26 @@ absl::Status OutputFile::Finish(absl::Span<const uint8_t> prefix) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<InputFile>> InputFile::Open(int descriptor, const std::string& path,
-                                                           Caching caching) {
-  std::unique_ptr<InputFile> file(new InputFile(path));
-  for (AlignedBytes& buffer : file->buffers_) {
-    FATHOM_ASSIGN_OR_RETURN(buffer, AllocatePiece());
-  }
-  // The same file, whatever the path means by now.
-  const std::string again = absl::StrCat("/proc/self/fd/", descriptor);
-  if (caching == Caching::direct) file->fd_ = open(again.c_str(), O_RDONLY | O_CLOEXEC | O_DIRECT);
-  if (file->fd_ < 0) file->fd_ = open(again.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file->fd_ < 0)
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": cannot open again: ", std::strerror(errno)));
-  return file;
-}
-
-InputFile::~InputFile() {
-  if (fd_ >= 0) close(fd_);
-}
-
-absl::StatusOr<size_t> InputFile::ReadPiece(uint8_t* buffer, size_t size, uint64_t offset) {
-  size_t done = 0;
-  while (done < size) {
-    const ssize_t n = pread(fd_, buffer + done, size - done, static_cast<off_t>(offset + done));
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0)
-      return absl::DataLossError(absl::StrCat(path_, ": cannot read ", size - done,
-                                              " bytes at offset ", offset + done, ": ",
-                                              std::strerror(errno)));
-    done += n;
-    if (n == 0 || n % kBlock != 0) break;  // the file's end
-  }
-  return done;
-}
+InputFile::InputFile(const File& file, Caching caching)
+    : file_(file), caching_(caching), buffers_{AllocatePiece(), AllocatePiece()} {}
 
 absl::Status InputFile::Read(uint64_t offset, uint64_t length,
                              absl::FunctionRef<absl::Status(absl::Span<const uint8_t>)> take) {
   const uint64_t end = offset + length;
-  uint64_t at = offset / kBlock * kBlock;
+  // Pieces begin where direct reads may.
+  uint64_t at = offset / kDirectBlock * kDirectBlock;
   auto begin = [&](uint64_t from, int buffer) {
-    const size_t size = std::min<uint64_t>(kPieceBytes, RoundUp(end - from, kBlock));
-    return std::async(std::launch::async, [this, from, size, buffer] {
-      return ReadPiece(buffers_[buffer].get(), size, from);
+    const absl::Span<uint8_t> piece(buffers_[buffer].get(),
+                                    std::min<uint64_t>(kPieceBytes, end - from));
+    return std::async(std::launch::async, [this, from, piece] {
+      return caching_ == Caching::direct ? file_.ReadDirect(from, piece) : file_.ReadAt(from, piece);
     });
   };
-  std::future<absl::StatusOr<size_t>> next;
+  std::future<absl::Status> next = begin(at, 0);
   for (int current = 0; at < end; at += kPieceBytes, current ^= 1) {
-    if (!next.valid()) next = begin(at, current);
-    FATHOM_ASSIGN_OR_RETURN(const size_t size, next.get());
-    if (at + size < std::min(end, at + kPieceBytes))
-      return absl::DataLossError(absl::StrCat(path_, ": the file ends early: expected ", length,
-                                              " bytes at offset ", offset, ", found ",
-                                              at + size < offset ? 0 : at + size - offset));
+    FATHOM_RETURN_IF_ERROR(next.get());
     if (at + kPieceBytes < end) next = begin(at + kPieceBytes, current ^ 1);
-    const uint64_t first = std::max(at, offset), last = std::min(end, at + size);
+    const uint64_t first = std::max(at, offset), last = std::min(end, at + kPieceBytes);
     FATHOM_RETURN_IF_ERROR(take({buffers_[current].get() + (first - at), last - first}));
   }
   return absl::OkStatus();

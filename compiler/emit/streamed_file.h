@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "runtime/artifact/file.h"
 
 namespace fathom {
 
@@ -65,14 +66,11 @@ class OutputFile {
   size_t buffered_ = 0;
 };
 
-// A file that is open already, by another descriptor. Not thread-safe.
+// Reads parts of a file in long pieces. Not thread-safe.
 class InputFile {
  public:
-  // `caching` is cached or direct; `path` is for messages. Errors: kInvalidArgument with the system's reason.
-  static absl::StatusOr<std::unique_ptr<InputFile>> Open(int descriptor, const std::string& path,
-                                                         Caching caching);
-  ~InputFile();
-  InputFile(const InputFile&) = delete;
+  // `file` must outlive it. `caching` is cached or direct.
+  InputFile(const File& file, Caching caching);
 
   // Gives [offset, offset + length) to `take` in pieces, in order, while the next piece is read. The first error of
   // `take`; kDataLoss when the file ends earlier or cannot be read.
@@ -80,12 +78,8 @@ class InputFile {
                     absl::FunctionRef<absl::Status(absl::Span<const uint8_t>)> take);
 
  private:
-  explicit InputFile(const std::string& path) : path_(path) {}
-  // Fills `buffer` from `offset`, a multiple of the block, with `size` bytes or until the file's end.
-  absl::StatusOr<size_t> ReadPiece(uint8_t* buffer, size_t size, uint64_t offset);
-
-  std::string path_;
-  int fd_ = -1;
+  const File& file_;
+  const Caching caching_;
   AlignedBytes buffers_[2];
 };
 
