@@ -33,12 +33,11 @@ constexpr double kEncodedTolerance = 0.05;
 constexpr double kBf16Tolerance = 1.0 / 64;
 
 // Whether matrix units of a CPU round the operands of a projection (docs/spec/kernels.md, `form`).
-bool RoundsOperands(const schema::Program& program, const schema::Command& command) {
-  const flatbuffers::String* config = program.kernels()->Get(command.kernel())->config();
-  if (program.driver()->str() != "cpu" || config == nullptr) return false;
-  const auto fields = nlohmann::json::parse(config->str(), nullptr, /*allow_exceptions=*/false);
-  return fields.is_object() && fields.value("form", "") == "many" &&
-         fields.value("act", "") == "i8";
+bool RoundsOperands(const Program& program, const KernelFacts& kernel) {
+  if (program.header().driver()->str() != "cpu") return false;
+  const auto config = nlohmann::json::parse(kernel.config, nullptr, /*allow_exceptions=*/false);
+  return config.is_object() && config.value("form", "") == "many" &&
+         config.value("act", "") == "i8";
 }
 
 double ToleranceOf(const Artifact& artifact, const std::string& kernel, bool same_inputs,
@@ -325,8 +324,9 @@ absl::Status DeviceVerifier::Compare(StepRunner& reference, const Step& theirs, 
   FATHOM_RETURN_IF_ERROR(RunStep(device, ours.first, ours.last));
   ++compared_;
 
-  const bool rounded = RoundsOperands(reference.program().header(), their_command) !=
-                       RoundsOperands(device.program().header(), command);
+  const KernelFacts their_kernel = FactsOf(reference.program(), their_command);
+  const bool rounded = RoundsOperands(reference.program(), their_kernel) !=
+                       RoundsOperands(device.program(), kernel);
   const double tolerance =
       ToleranceOf(*artifact_, reproducer.kernel, same_inputs, rounded, tolerance_);
   reproducer.tolerance = tolerance;

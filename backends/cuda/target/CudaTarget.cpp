@@ -18,7 +18,7 @@ using mlir::LogicalResult;
 using mlir::success;
 
 struct Compiled {
-  kernels::simt::KernelFacts facts;
+  kernels::simt::EntryFacts facts;
   std::string ptx;
 };
 
@@ -60,7 +60,7 @@ class CudaTarget : public kernels::simt::GpuTarget {
     mlir::DialectRegistry dialects;
     cuda::registerLoweringDialects(dialects);
     std::vector<Compiled> compiled(requests.size());
-    auto one = [&](const RequestInThread& request, kernels::simt::KernelFacts facts) {
+    auto one = [&](const RequestInThread& request, kernels::simt::EntryFacts facts) {
       Compiled& out = compiled[request.number];
       out.facts = std::move(facts);
       return lowerOne(request, profile, out);
@@ -85,7 +85,7 @@ class CudaTarget : public kernels::simt::GpuTarget {
     flatbuffers::FlatBufferBuilder fbb;
     std::vector<flatbuffers::Offset<abi::Kernel>> entries;
     for (auto [request, kernel] : llvm::zip_equal(requests, compiled)) {
-      const kernels::simt::KernelFacts& facts = kernel.facts;
+      const kernels::simt::EntryFacts& facts = kernel.facts;
       std::vector<uint32_t> workgroup = {static_cast<uint32_t>(facts.workgroup), 1, 1};
       entries.push_back(abi::CreateKernelDirect(fbb, request.name.c_str(), facts.entry.c_str(),
                                                 facts.bindings, facts.push, &workgroup,

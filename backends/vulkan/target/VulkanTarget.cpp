@@ -16,7 +16,7 @@ using mlir::LogicalResult;
 using mlir::success;
 
 struct Compiled {
-  kernels::simt::KernelFacts facts;
+  kernels::simt::EntryFacts facts;
   llvm::SmallVector<uint32_t, 0> words;
 };
 
@@ -42,7 +42,7 @@ class VulkanTarget : public kernels::simt::GpuTarget {
     mlir::DialectRegistry dialects;
     vulkan::registerLoweringDialects(dialects);
     std::vector<Compiled> compiled(requests.size());
-    auto one = [&](const RequestInThread& request, kernels::simt::KernelFacts facts) {
+    auto one = [&](const RequestInThread& request, kernels::simt::EntryFacts facts) {
       Compiled& out = compiled[request.number];
       out.facts = std::move(facts);
       return lowerOne(request, profile, out);
@@ -55,7 +55,7 @@ class VulkanTarget : public kernels::simt::GpuTarget {
     std::vector<flatbuffers::Offset<abi::Kernel>> entries;
     for (auto [request, kernel] : llvm::zip_equal(requests, compiled)) {
       auto spirv = fbb.CreateVector(kernel.words.data(), kernel.words.size());
-      const kernels::simt::KernelFacts& facts = kernel.facts;
+      const kernels::simt::EntryFacts& facts = kernel.facts;
       std::vector<uint32_t> workgroup = {static_cast<uint32_t>(facts.workgroup), 1, 1};
       entries.push_back(abi::CreateKernelDirect(
           fbb, request.name.c_str(), modules.size(), facts.entry.c_str(), facts.bindings,

@@ -12,8 +12,8 @@ namespace fathom::kernels::simt {
 
 namespace {
 
-KernelFacts factsOf(ModuleOp module, std::string entry) {
-  KernelFacts facts;
+EntryFacts factsOf(ModuleOp module, std::string entry) {
+  EntryFacts facts;
   facts.entry = std::move(entry);
   module.walk([&](Operation* op) {
     if (!op->hasAttr("fathom.kernel")) return;
@@ -47,7 +47,7 @@ llvm::Expected<TargetProfile> GpuTarget::profileFor(StringRef name) const {
 LogicalResult GpuTarget::compileKernels(
     ArrayRef<KernelRequest> requests, const TargetProfile& profile, const CodegenOptions& options,
     DialectRegistry& loweringDialects,
-    function_ref<LogicalResult(const RequestInThread&, KernelFacts)> lower) const {
+    function_ref<LogicalResult(const RequestInThread&, EntryFacts)> lower) const {
   if (!profile.gpu || profile.gpu->isa != isa_) {
     MLIRContext context(MLIRContext::Threading::DISABLED);
     Location loc = requests.empty() ? Location(UnknownLoc::get(&context)) : requests[0].loc;

@@ -8,7 +8,7 @@
 namespace fathom::kernels::simt {
 
 /// What a code image tells of a kernel beside its code (the attributes of SimtBuilder.h).
-struct KernelFacts {
+struct EntryFacts {
   std::string entry;  // its function in the module
   int64_t bindings = 0, push = 0, workgroup = 0, sharedBytes = 0;
   std::vector<uint8_t> views;   // the binding of each view
@@ -38,7 +38,7 @@ class GpuTarget : public Target {
   mlir::LogicalResult compileKernels(
       llvm::ArrayRef<KernelRequest> requests, const TargetProfile& profile,
       const CodegenOptions& options, mlir::DialectRegistry& loweringDialects,
-      llvm::function_ref<mlir::LogicalResult(const RequestInThread&, KernelFacts)> lower) const;
+      llvm::function_ref<mlir::LogicalResult(const RequestInThread&, EntryFacts)> lower) const;
 
  private:
   const std::string isa_;
