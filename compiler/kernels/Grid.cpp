@@ -32,10 +32,12 @@ simt::ProjectionShape projectionShape(const GpuProfile& gpu, mlir::DictionaryAtt
     llvm::StringRef form = word(config, name);
     return !form.empty() && form != "none";
   };
+  auto rows = config.getAs<mlir::IntegerAttr>("rows");
   return simt::ProjectionShape::of(
       gpu,
       {word(config, "form"), word(config, "enc"), word(config, "act"), word(config, "epilogue"),
-       config.contains("experts"), given("out_act") || given("head_act")});
+       config.contains("experts"), given("out_act") || given("head_act"),
+       rows ? rows.getInt() : 0});
 }
 
 std::optional<Enc> encodingOf(llvm::StringRef name) {

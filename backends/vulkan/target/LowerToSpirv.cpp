@@ -2,6 +2,7 @@
 // gpu, arith, math, memref, scf and vector to SPIR-V, around what upstream's conversions lack.
 #include "backends/vulkan/target/LowerToSpirv.h"
 
+#include "backends/vulkan/target/RotateLoops.h"
 #include "llvm/ADT/StringSet.h"
 #include "mlir/Conversion/ArithToSPIRV/ArithToSPIRV.h"
 #include "mlir/Conversion/FuncToSPIRV/FuncToSPIRV.h"
@@ -16,7 +17,6 @@
 #include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
-#include "mlir/Dialect/SCF/Transforms/Passes.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
@@ -286,10 +286,10 @@ LogicalResult lowerToSpirv(ModuleOp module, const TargetProfile& profile,
   PassManager passes(context);
   passes.addPass(createCanonicalizerPass());
   passes.addPass(createCSEPass());
-  // An scf.for that runs zero times would lose the initial values of what it carries.
-  passes.addNestedPass<gpu::GPUModuleOp>(createForToWhileLoopPass());
+  passes.addNestedPass<gpu::GPUModuleOp>(createRotateLoopsPass());
   passes.addPass(std::make_unique<ConvertToSpirv>());
   OpPassManager& inModule = passes.nest<spirv::ModuleOp>();
+  inModule.addPass(createSplitLoopBodiesPass());
   inModule.addPass(createCanonicalizerPass());
   inModule.addPass(createCSEPass());
   inModule.addPass(spirv::createSPIRVCanonicalizeGLPass());

@@ -40,7 +40,7 @@ Projection::Projection(SimtBuilder& k, ArrayRef<StringRef> epilogues, int64_t ba
               "config entry 'epilogue' must not be 'residual' with 'out_act'");
   bool heads = cfg.has("head_act") && cfg.s("head_act") != "none";
   shape_ = ProjectionShape::of(k.gpu(), {form, cfg.s("enc"), cfg.s("act"), cfg.s("epilogue"),
-                                         cfg.has("experts"), outForm_ || heads});
+                                         cfg.has("experts"), outForm_ || heads, rows_});
   k.setLanes(shape_.lanes);
   if (shape_.tokens > 1 || shape_.together > 1 || swiglu_) k.keepSumsInRegisters();
   cfg.require(panelTiles_ == shape_.tiles, "config entry 'panel_tiles' must be " +
@@ -68,11 +68,7 @@ void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Ro
     places_.push_back(at(t ? min(first + t, end - 1) : first));
     places_.back().act = places_.back().act + actOffset_ / 4;
   }
-  if (shape_.ownRows) {
-    emitOwnRows(panel, matrix, first, end);
-    if (staged()) writeRecords(panel, first, end, at);
-    return;
-  }
+  if (shape_.ownRows) return emitOwnRows(panel, matrix, first, at);
   int64_t allTiles = weights_[0].layout().tiles;
   Val rest = k_.lane() / 4, quad = k_.lane() % 4, slice = rest % shape_.slices;
   Val tile = rest / shape_.slices * shape_.together;
@@ -96,21 +92,29 @@ void Projection::emit(Val panel, Val matrix, Val first, Val end, function_ref<Ro
   if (staged()) writeRecords(panel, first, end, at);
 }
 
-// A lane's rows, eight at a time: half a tile. One token.
-void Projection::emitOwnRows(Val panel, Val matrix, Val first, Val end) {
-  int64_t allTiles = weights_[0].layout().tiles, passes = staged() ? kGroup / 8 : 1;
-  k_.forLoop(k_.idx(0), k_.idx(passes), 1, [&](Val pass) {
-    Val half = k_.lane() * passes + pass, tile = half / 2, quad = half % 2 * 2;
-    Val number = panel * shape_.tiles + tile;
-    k_.ifThen(number < allTiles, [&] {
-      Val tileAt = matrix + number * weights_[0].tileWords();
-      Vals acc = sums({{tileAt, quad}, {tileAt, quad + 1}}, k_.idx(0));
-      for (int64_t i = 0; i < 2; ++i) {
-        Vals own(acc.begin() + i * weights_.size(), acc.begin() + (i + 1) * weights_.size());
-        finish(own, panel, tile * kTileRows + (quad + i) * 4, 4, first, end);
-      }
-    });
-  });
+// A lane's rows, side by side. One token.
+void Projection::emitOwnRows(Val panel, Val matrix, Val first, function_ref<Row(Val)> at) {
+  int64_t allTiles = weights_[0].layout().tiles, quads = shape_.ownRows / 4;
+  Val tile = k_.lane() * quads / 4, quad = k_.lane() * quads % 4;
+  Val number = panel * shape_.tiles + tile, there = number < allTiles;
+  auto compute = [&] {
+    Val tileAt = matrix + number * weights_[0].tileWords();
+    SmallVector<Part> parts;
+    for (int64_t i = 0; i < quads; ++i) parts.push_back({tileAt, quad + i});
+    Vals acc = sums(parts, k_.idx(0)), out;
+    size_t each = weights_.size();
+    for (int64_t i = 0; i < quads; ++i) {
+      Val inPanel = tile * kTileRows + (quad + i) * 4;
+      Val column = panel * (shape_.tiles * kTileRows) + inPanel;
+      Val v = output(ArrayRef<Val>(acc).slice(i * each, each), biasOf(column, 4));
+      put(v, k_.idx(0), places_[0].out + column, inPanel, 4);
+      out.push_back(v);
+    }
+    return out;
+  };
+  if (!staged()) return k_.ifThen(there, [&] { compute(); });
+  Vals nothing(quads, k_.zero(4));
+  writeOwnRecords(k_.ifElse(there, compute, [&] { return nothing; }), panel, first, at);
 }
 
 // acc[(part * tokens + token) * weights + w]: four rows each.
@@ -212,7 +216,7 @@ void Projection::put(Val v, Val token, Val at, Val inPanel, int64_t width) {
     if (residual) v = v + k_.load(k_.view(residual, elem), at);
     k_.store(v, k_.view(out, elem), at);
   }
-  if (!staged()) return;
+  if (!staged() || shape_.ownRows) return;
   // A word of filling behind each group: lanes read groups, each from a bank of its own.
   Val to = inPanel + inPanel / kGroup + token * (stageFloats() / shape_.tokens);
   for (int64_t r = 0; r < width; ++r)
@@ -220,6 +224,7 @@ void Projection::put(Val v, Val token, Val at, Val inPanel, int64_t width) {
 }
 
 int64_t Projection::stageFloats() const {
+  if (shape_.ownRows) return 2 * shape_.lanes;
   return shape_.tokens * shape_.tiles * kTileRows / kGroup * (kGroup + 1);
 }
 

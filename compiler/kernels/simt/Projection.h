@@ -59,7 +59,7 @@ class Projection {
     Val tileAt, quad;
   };
   Vals sums(llvm::ArrayRef<Part> parts, Val slice);
-  void emitOwnRows(Val panel, Val matrix, Val first, Val end);
+  void emitOwnRows(Val panel, Val matrix, Val first, llvm::function_ref<Row(Val p)> at);
   void unit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void plainUnit(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
   void groupUnits(Val u, int64_t columns, Val tileAt, Val quad, Vals& acc);
@@ -88,6 +88,14 @@ class Projection {
                          llvm::function_ref<Row(Val p)> at);
   int64_t stageFloats() const;
   void writeRecords(Val panel, Val first, Val end, llvm::function_ref<Row(Val p)> at);
+  /// Where a group of the outputs goes: the record's first word, the group in it, if it is there.
+  struct Place {
+    Val at, group, there;
+    int64_t elements;
+  };
+  Place headPlace(Val group, Val token);
+  void writeOwnRecords(llvm::ArrayRef<Val> fours, Val panel, Val token,
+                       llvm::function_ref<Row(Val p)> at);
   void writeHeadGroup(Val group, Val token, llvm::function_ref<Val(int64_t i)> element);
 
   SimtBuilder& k_;

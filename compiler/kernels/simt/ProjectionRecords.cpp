@@ -26,11 +26,10 @@ void Projection::readHeads() {
   cfg.require(!outForm_, "config entry 'head_act' must be 'none' with 'out_act'");
 }
 
-// From the outputs that lie in workgroup memory: a lane has a group of a token; with ownRows the one
-// that it computed.
+// From the outputs that lie in workgroup memory: a lane has a group of a token.
 void Projection::writeRecords(Val panel, Val first, Val end, function_ref<Row(Val)> at) {
   int64_t groups = shape_.tiles * kTileRows / kGroup, all = rows_ / kGroup;
-  if (!shape_.ownRows) k_.barrier();
+  k_.barrier();
   k_.forLanes(shape_.tokens * groups, [&](Val i) {
     Val inToken = i % groups, token = first + i / groups, group = panel * groups + inToken;
     Val there = group < all;
@@ -45,18 +44,91 @@ void Projection::writeRecords(Val panel, Val first, Val end, function_ref<Row(Va
   });
 }
 
-void Projection::writeHeadGroup(Val group, Val token, function_ref<Val(int64_t)> element) {
+Projection::Place Projection::headPlace(Val group, Val token) {
   int64_t perHead = heads_.width / kGroup, used = heads_.cols / kGroup;
   Val head = group / perHead, inHead = group % perHead;
+  Val to = token * (heads_.stride / 4) + head * (heads_.batchStride / 4);
+  return {to, inHead, (head < heads_.heads) & (inHead < used), heads_.cols};
+}
+
+void Projection::writeHeadGroup(Val group, Val token, function_ref<Val(int64_t)> element) {
+  int64_t used = heads_.cols / kGroup;
+  Place place = headPlace(group, token);
   Buf words = k_.i32View(headRecords);
-  k_.ifThen((head < heads_.heads) & (inHead < used), [&] {
-    Val to = token * (heads_.stride / 4) + head * (heads_.batchStride / 4);
-    writeRecordGroup(k_, *heads_.form, words, to, inHead, heads_.cols, element);
+  k_.ifThen(place.there, [&] {
+    writeRecordGroup(k_, *heads_.form, words, place.at, place.group, heads_.cols, element);
     // What fills the record up to whole superblocks.
     if (*heads_.form != RowForm::kI8 || used % 2 == 0) return;
-    k_.ifThen(inHead == used - 1, [&] {
-      writeRecordGroup(k_, *heads_.form, words, to, inHead + 1, heads_.cols,
+    k_.ifThen(place.group == used - 1, [&] {
+      writeRecordGroup(k_, *heads_.form, words, place.at, place.group + 1, heads_.cols,
                        [&](int64_t) { return k_.constant(k_.f32(), 0); });
+    });
+  });
+}
+
+// Lanes side by side have the rows of a group, and tell each other the largest of theirs and their
+// sum alone. `fours` are the lane's outputs.
+void Projection::writeOwnRecords(ArrayRef<Val> fours, Val panel, Val token,
+                                 function_ref<Row(Val)> at) {
+  int64_t sharing = kGroup / shape_.ownRows, groups = shape_.lanes / sharing;
+  Val part = k_.lane() % sharing, group = panel * groups + k_.lane() / sharing;
+  Place place;
+  if (makesHeads()) {
+    place = headPlace(group, token);
+  } else {
+    Row row = at(token);
+    place = {row.out, row.group + group, group < rows_ / kGroup, outWidth_};
+  }
+  RowForm form = makesHeads() ? *heads_.form : *outForm_;
+  Buf words = k_.i32View(makesHeads() ? headRecords : out);
+  Vals x;
+  for (Val four : fours)
+    for (int64_t i = 0; i < 4; ++i) x.push_back(kernels::lane(four, i));
+  if (form == RowForm::kBf16) {
+    Val to = place.at + place.group * (kGroup / 2) + part * (shape_.ownRows / 2);
+    return k_.ifThen(place.there, [&] {
+      for (size_t i = 0; i < x.size(); i += 2)
+        k_.store(packBf16(x[i], x[i + 1]), words, to + i / 2);
+    });
+  }
+  Val mine, sum, start = k_.lane() - part;
+  for (Val v : x) mine = mine ? max(mine, abs(v)) : abs(v);
+  // All of a group's lanes' numbers, of which each lane left one at `from`.
+  auto ofGroup = [&](int64_t from, Val own) {
+    k_.barrier();
+    k_.store(own, stage_, k_.lane() + from);
+    k_.barrier();
+    Vals all;
+    for (int64_t i = 0; i < sharing; ++i) all.push_back(k_.load(stage_, start + (from + i)));
+    return all;
+  };
+  Val amax;
+  for (Val v : ofGroup(0, mine)) amax = amax ? max(amax, v) : v;
+  GroupScale scale(amax);
+  Vals packed;
+  for (size_t j = 0; j < fours.size(); ++j)
+    packed.push_back(recordWord(k_, ArrayRef<Val>(x).slice(4 * j, 4), scale.inverse, sum));
+  // Whole numbers below 2^24.
+  Val total;
+  for (Val v : ofGroup(shape_.lanes, toFloat(sum))) total = total ? total + v : v;
+
+  int64_t padded = roundUp(place.elements, kSuperblock), own = shape_.ownRows / 4;
+  auto write = [&](Val group, ArrayRef<Val> packed, Val scale, Val bias) {
+    for (int64_t j = 0; j < own; ++j)
+      k_.store(packed[j], words, place.at + group * 8 + part * own + j);
+    k_.ifThen(part == 0, [&] {
+      k_.store(bitcast(scale, k_.i32()), words, place.at + group + padded / 4);
+      k_.store(bias, words, place.at + group + (padded / 4 + padded / 32));
+    });
+  };
+  k_.ifThen(place.there, [&] {
+    write(place.group, packed, scale.scale, truncToI32(total) * -8);
+    int64_t used = place.elements / kGroup;
+    if (!makesHeads() || used % 2 == 0) return;
+    Val none = k_.constant(k_.i32(), 0);
+    // What fills the record up to whole superblocks.
+    k_.ifThen(place.group == used - 1, [&] {
+      write(place.group + 1, Vals(own, none), k_.constant(k_.f32(), 0), none);
     });
   });
 }

@@ -18,6 +18,25 @@ std::optional<RowForm> recordForm(Config& cfg, StringRef name) {
 // Below this a group counts as zero: 127 / amax would not be a float any more.
 constexpr double kLeastAmax = 1e-36;
 
+GroupScale::GroupScale(Val amax) {
+  Val some = amax > kLeastAmax;
+  // No division by zero on the way: a device may do anything with it.
+  Val divisor = select(some, amax, number(amax, 1));
+  inverse = select(some, number(amax, 127) / divisor, number(amax, 0));
+  scale = select(some, amax * (1.0 / 127), number(amax, 0));
+}
+
+Val recordWord(SimtBuilder& k, ArrayRef<Val> x, Val inverse, Val& sum) {
+  Val word;
+  for (int b = 0; b < 4; ++b) {
+    Val q = truncToI32(k.roundEven(x[b] * inverse));
+    sum = sum ? sum + q : q;
+    Val byte = b == 3 ? shl(q, 24) : shl(q & 255, 8 * b);
+    word = word ? word | byte : byte;
+  }
+  return word;
+}
+
 void writeRecordGroup(SimtBuilder& k, RowForm form, Buf words, Val at, Val g, int64_t n,
                       function_ref<Val(int64_t)> element) {
   Vals x;
@@ -30,23 +49,13 @@ void writeRecordGroup(SimtBuilder& k, RowForm form, Buf words, Val at, Val g, in
   int64_t padded = roundUp(n, kSuperblock);
   Val amax;
   for (Val v : x) amax = amax ? max(amax, abs(v)) : abs(v);
-  Val some = amax > kLeastAmax;
-  // No division by zero on the way: a device may do anything with it.
-  Val divisor = select(some, amax, number(amax, 1));
-  Val inverse = select(some, number(amax, 127) / divisor, number(amax, 0));
-  Val scale = select(some, amax * (1.0 / 127), number(amax, 0));
+  GroupScale group(amax);
   Val sum;
   for (int64_t j = 0; j < kGroup / 4; ++j) {
-    Val word;
-    for (int64_t b = 0; b < 4; ++b) {
-      Val q = truncToI32(k.roundEven(x[4 * j + b] * inverse));
-      sum = sum ? sum + q : q;
-      Val byte = b == 3 ? shl(q, 24) : shl(q & 255, static_cast<int>(8 * b));
-      word = word ? word | byte : byte;
-    }
+    Val word = recordWord(k, ArrayRef<Val>(x).slice(4 * j, 4), group.inverse, sum);
     k.store(word, words, at + g * 8 + j);
   }
-  k.store(bitcast(scale, k.i32()), words, at + g + padded / 4);
+  k.store(bitcast(group.scale, k.i32()), words, at + g + padded / 4);
   k.store(sum * -8, words, at + g + (padded / 4 + padded / 32));
 }
 

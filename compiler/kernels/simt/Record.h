@@ -24,6 +24,16 @@ void writeRecord(SimtBuilder& k, RowForm form, Buf words, Val at, int64_t n,
 void writeRecordGroup(SimtBuilder& k, RowForm form, Buf words, Val at, Val g, int64_t n,
                       llvm::function_ref<Val(int64_t i)> element);
 
+/// Of an int8 record's group: what elements are multiplied by, and the scale, from the largest
+/// absolute value.
+struct GroupScale {
+  Val inverse, scale;
+  explicit GroupScale(Val amax);
+};
+
+/// Four elements as a record's word; adds them to `sum`, which may be none yet.
+Val recordWord(SimtBuilder& k, llvm::ArrayRef<Val> x, Val inverse, Val& sum);
+
 }  // namespace fathom::kernels::simt
 
 #endif  // FATHOM_COMPILER_KERNELS_SIMT_RECORD_H_

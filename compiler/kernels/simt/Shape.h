@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "compiler/kernels/WeightLayout.h"
 #include "compiler/target/TargetProfile.h"
 
 namespace fathom::kernels::simt {
@@ -17,22 +18,25 @@ namespace fathom::kernels::simt {
 /// work on different groups of its K, and their sums are added at the end. With many tokens each
 /// weight that a lane decodes serves several tokens, and no lane shares its sum.
 ///
-/// A device that runs lanes one after the other has `ownRows`: a lane computes 8 outputs side by
-/// side or, where records are made, one after the other the 32 of a group, which it then writes.
-/// Nothing passes between lanes.
+/// A device that runs lanes one after the other has `ownRows`: so many outputs of a lane, side by
+/// side, each over all of K. What it makes of its activations serves 16 of them: rows of two
+/// matrices, of one, or where that would leave lanes without work 8. Nothing passes between lanes
+/// but records of their outputs.
 ///
 /// Matrix units multiply int8 records with q4 and q8, and bf16 with bf16: a subgroup of 32 lanes
 /// has two tiles and all tokens of its workgroup. Few tokens of an expert come together, and two
 /// weights need two sums: half as many tokens then.
 struct ProjectionShape {
   int64_t lanes, tiles, slices, tokens, together = 1;
-  bool matrixUnits = false, ownRows = false;
+  bool matrixUnits = false;
+  int64_t ownRows = 0;
 
   /// What the config says. `records`: the workgroup writes records, whose groups of 32 are the
   /// outputs of two tiles. The sum of an output is the same either way.
   struct Work {
     llvm::StringRef form, enc, act, epilogue;
     bool experts = false, records = false;
+    int64_t rows = 0;
   };
 
   static ProjectionShape of(const GpuProfile& gpu, const Work& work) {
@@ -46,16 +50,16 @@ struct ProjectionShape {
       return {lanes, lanes / 16, 1, tokens, 1, true};
     }
     if (!gpu.sharesSums && work.act == "i8") {
-      if (work.records) return {kOwnGroups, 2 * kOwnGroups, 1, 1, 1, false, true};
-      return {kOwnRows, kOwnRows / 2, 1, 1, 1, false, true};
+      int64_t own = work.epilogue != "swiglu" && work.rows >= 16 * kOwnLanes ? 16 : 8;
+      return {kOwnLanes, kOwnLanes * own / kTileRows, 1, 1, 1, false, own};
     }
     if (work.records) return {lanes, 2, lanes / 4, 1, 2};
     return {lanes, 1, lanes / 4, 1};
   }
 
  private:
-  // Lanes, so that a matrix of 512 rows makes two workgroups or more.
-  static constexpr int64_t kOwnGroups = 8, kOwnRows = 16;
+  // Few, so that small matrices make workgroups enough.
+  static constexpr int64_t kOwnLanes = 8;
 };
 
 /// A workgroup of attention: `queries` rows of queries against pages of keys. A lane has a key
