@@ -2,7 +2,7 @@
 // A sequence's logits, byte for byte: alone and among others, in one call and in chunks, with and
 // without SessionOptions::deterministic (docs/design/009).
 //
-// The numbers of the scripts below matter: a chunk of 69 leaves one token of the prompt of 70 over,
+// The numbers of the scripts below matter: a chunk of 69 leaves one token of the prompt over,
 // steps join 2 to 8 sequences, every other step appends two tokens to one of them, and a context of
 // 128 has another number of pages than one of 1024. Weights are q4, whose encoded activations turn
 // the last bit of a sum into visible differences, and float32.
@@ -12,6 +12,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 
 #include "runtime/artifact/artifact.h"
 #include "tests/e2e/compiled_model.h"
@@ -27,8 +29,26 @@ using Rows = std::vector<std::vector<float>>;
 constexpr size_t kSteps = 7;
 constexpr size_t kOthers = 7;
 
+// Wide enough for latent attention of steps by matrix units, which wants a rank and a rotated
+// dimension that are multiples of 32: 24 heads are a tile and a half of them, 16 one tile. Weights are random.
+std::string Wide(int heads) {
+  const std::string count = std::to_string(heads);
+  return R"({"architectures": ["DeepseekV2ForCausalLM"], "model_type": "deepseek_v2",
+  "hidden_size": 128, "intermediate_size": 192, "moe_intermediate_size": 64,
+  "num_hidden_layers": 2, "first_k_dense_replace": 1, "num_attention_heads": )" +
+         count + R"(, "num_key_value_heads": )" + count + R"(,
+  "q_lora_rank": null, "kv_lora_rank": 96, "qk_nope_head_dim": 32, "qk_rope_head_dim": 32,
+  "v_head_dim": 32, "n_routed_experts": 8, "n_shared_experts": 1, "num_experts_per_tok": 3,
+  "n_group": 1, "topk_group": 1, "topk_method": "greedy", "scoring_func": "softmax",
+  "norm_topk_prob": false, "routed_scaling_factor": 1.0, "vocab_size": 256,
+  "max_position_embeddings": 2048, "rms_norm_eps": 1e-06, "rope_theta": 10000,
+  "hidden_act": "silu", "attention_bias": false, "tie_word_embeddings": false, "moe_layer_freq": 1,
+  "torch_dtype": "bfloat16"})";
+}
+
 struct Case {
   std::string device, target, golden, quantize;
+  int wide = 0;  // heads of a random model instead of a golden
   std::string name() const {
     std::string name = device + "_" + target + "_" + golden + "_" + quantize;
     for (char& c : name)
@@ -61,21 +81,36 @@ class Determinism : public ::testing::TestWithParam<Case> {
   void SetUp() override {
     const TestDevice device = FindDevice(GetParam().device);
     if (device.id.empty()) GTEST_SKIP() << device.missing;
+    if (GetParam().wide > 0) {
+      // 16 chunks of 69 and a token; 18 pages, so that some splits have two.
+      prompt_ = SomeTokens(1105, 11);
+      next_ = SomeTokens(kSteps, 12);
+      const std::string config = TemporaryPath(".json");
+      std::ofstream(config) << Wide(GetParam().wide);
+      Open(std::make_shared<CompiledFile>(config, GetParam().quantize, GetParam().target,
+                                          std::vector<std::string>{"--weights=random:3"}),
+           device.id);
+      std::filesystem::remove(config);
+      return;
+    }
     const std::string folder = "tests/golden/" + GetParam().golden;
     const oracle::Golden golden = oracle::ReadGolden(folder + "/golden.json");
     prompt_ = {golden.batch.at(1).prompt.begin(), golden.batch.at(1).prompt.end()};
     ASSERT_EQ(prompt_.size(), 70u);
     ASSERT_GE(golden.batch[1].greedy.size(), kSteps);
     next_ = {golden.batch[1].greedy.begin(), golden.batch[1].greedy.end()};
-    const auto file =
-        std::make_shared<CompiledFile>(folder, GetParam().quantize, GetParam().target);
-    model_ = std::make_unique<CompiledModel>(file, 2, device.id);
+    Open(std::make_shared<CompiledFile>(folder, GetParam().quantize, GetParam().target), device.id);
+  }
+
+  void Open(const std::shared_ptr<CompiledFile>& file, const std::string& device) {
+    model_ = std::make_unique<CompiledModel>(file, 2, device);
     if (GetParam().device == "cpu") one_thread_ = std::make_unique<CompiledModel>(file, 1, "cpu");
   }
 
   // The prompt and the steps after it, with nothing beside them.
   Rows Alone(CompiledModel& model, bool deterministic) const {
-    model.NewSession({.max_sequences = 1, .context = 128, .deterministic = deterministic});
+    const int64_t context = GetParam().wide > 0 ? 1152 : 128;
+    model.NewSession({.max_sequences = 1, .context = context, .deterministic = deterministic});
     const int32_t id = model.AddSequence();
     Rows rows = {model.Prefill(id, prompt_)};
     for (size_t step = 0; step < kSteps; ++step)
@@ -89,7 +124,7 @@ class Determinism : public ::testing::TestWithParam<Case> {
   std::pair<Rows, Rows> Together(bool deterministic, bool mixed) {
     model_->NewSession({.max_sequences = 2 + kOthers,
                         .chunk = mixed ? 69 : 512,
-                        .context = 1024,
+                        .context = GetParam().wide > 0 ? 2048 : 1024,
                         .deterministic = deterministic});
     std::vector<int32_t> others;
     const auto add_other = [&] { others.push_back(model_->AddSequence()); };
@@ -202,7 +237,9 @@ const Case kCases[] = {{"cpu", "cpu:native", "deepseek_v3_group", "q4"},
                        {"lavapipe", "vulkan:generic", "qwen3_moe", "f32"},
                        {"swiftshader", "vulkan:generic", "qwen3_moe", "f32"},
                        {"ptx", "cuda:sm_80", "deepseek_v3_group", "q4"},
-                       {"ptx", "cuda:sm_80", "qwen3_moe", "f32"}};
+                       {"ptx", "cuda:sm_80", "qwen3_moe", "f32"},
+                       {"cpu", "cpu:native", "wide_16", "q4", 16},
+                       {"cpu", "cpu:native", "wide_24", "q8", 24}};
 
 INSTANTIATE_TEST_SUITE_P(Devices, Determinism, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return info.param.name(); });

@@ -43,7 +43,7 @@ void StagedJob::Advance(size_t stage) {
 }
 
 void StagedJob::Work(int worker) {
-  const uint64_t share = 4 * static_cast<uint64_t>(pool_.workers());
+  const uint64_t share = 2 * static_cast<uint64_t>(pool_.workers());
   uint64_t ticket = ticket_.load(std::memory_order_acquire);
   uint64_t mine = 0;  // items done here and not yet counted in done_
   while (true) {

@@ -18,7 +18,8 @@ namespace fathom::cpu {
 // comes.
 //
 // Workers claim runs of items that shrink as the stage empties: long runs first, so that a worker
-// streams through neighbouring memory, single items last, so that all finish together.
+// streams through neighbouring memory, single items last, so that all finish together. The first
+// run is half of a worker's even share: all of it would leave nothing to do for those who are faster.
 class StagedJob : public Job {
  public:
   static constexpr uint64_t kMaxItems = UINT32_MAX / 2;  // of a stage

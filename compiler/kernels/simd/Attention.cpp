@@ -27,6 +27,7 @@ class Attention {
  private:
   void readConfig();
   void packQueries(Val token, Val position);
+  Val rowAhead(Val r);
   Val keyWords(Buf page, Val at, Val count);
   void scores(Val page, Val ahead, Val rows, Val head);
   void softmax(Val rows, Val from, Val head);
@@ -118,6 +119,14 @@ void Attention::packQueries(Val token, Val position) {
   });
 }
 
+// The row of a run that is asked for beside row r: rows of its stripes of 4 KB in turn, which come
+// faster than one stripe after the other.
+Val Attention::rowAhead(Val r) {
+  int64_t stripes = cache_.runBytes() / 4096, rows = cache_.pageTokens / std::max<int64_t>(stripes, 1);
+  if (stripes < 2 || rows * stripes != cache_.pageTokens) return r;
+  return r % stripes * rows + r / stripes;
+}
+
 // 16 words of a key. `page` is of words, or of elements that are widened here.
 Val Attention::keyWords(Buf page, Val at, Val count) {
   Val v = k_.load(page, at, kLanes, count);
@@ -137,7 +146,7 @@ void Attention::scores(Val page, Val ahead, Val rows, Val head) {
       for (int64_t h = 0; h < headTile_; ++h)
         q.push_back(k_.load(query_, (head + h) * paddedWords() + w, kLanes));
       for (int64_t i = 0; i < tokenTile_; ++i) {
-        k_.prefetch(rows_, aheadAt + (t + i) * cache_.rowBytes + w * elemBytes, 2);
+        k_.prefetch(rows_, aheadAt + rowAhead(t + i) * cache_.rowBytes + w * elemBytes, 2);
         Val key = keyWords(keys, keyAt + (t + i) * words() + w, count);
         for (int64_t h = 0; h < headTile_; ++h)
           out[h * tokenTile_ + i] = form_.dot(out[h * tokenTile_ + i], key, q[h]);
@@ -205,7 +214,8 @@ void Attention::values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_
     Val from = valueAt + t * headDim_;
     for (int64_t i = 0; i < form_.per(); ++i)
       for (int64_t b = 0; b < kLanes * vecs * cache_.elemBytes(); b += 64)
-        k_.prefetch(rows_, ahead + (from + i * headDim_) * cache_.elemBytes() + b, 2);
+        k_.prefetch(rows_,
+                    ahead + (valueAt + rowAhead(t + i) * headDim_) * cache_.elemBytes() + b, 2);
     if (form_.pairs) {
       Val second = valueAt + min(t + 1, rows - 1) * headDim_;
       for (int64_t j = 0; j + 1 < vecs; j += 2) {

@@ -112,6 +112,7 @@ void LatentAttention::emit() {
   Val position = toIndex(k_.load(in_.positions, token)), rows = position + 1;
   tableAt_ = toIndex(k_.load(in_.sequence, token)) * in_.pages;
   Val used = (rows + (pageTokens - 1)) / pageTokens;
+  lastPage_ = used - 1;
   pageBegin_ = used * k_.x() / in_.splits;
   pageEnd_ = used * (k_.x() + 1) / in_.splits;
 

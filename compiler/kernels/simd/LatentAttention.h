@@ -60,6 +60,7 @@ class LatentAttention {
   Buf m_, l_, alpha_;        // f32 [heads]
   Buf sum_;                  // u: f32 [heads][sumsOfHead()] in an order of the form's own
   Val tableAt_, pageBegin_, pageEnd_;
+  Val lastPage_;  // of the context
 
  private:
   void packQueries(Val token, Val head0, Val group);

@@ -15,6 +15,7 @@
 // The maximum by which probabilities are scaled follows the true one only when it falls behind by
 // kSlack: sums are rescaled a few times per split, not with every block. e^8 more or less is
 // nothing to the range of float32 and bf16.
+#include <algorithm>
 #include <limits>
 
 #include "compiler/kernels/simd/LatentAttention.h"
@@ -30,6 +31,20 @@ constexpr double kSlack = 8;
 // Dimensions of a chunk: two right operands of 32, of each the even and the odd ones.
 constexpr int64_t kChunk = 64, kPair = 32;
 constexpr int64_t kChunkSums = kMatrixRows * kChunk;
+// Lines of 4 KB: what prefetchers of the hardware take for a stream.
+constexpr int64_t kStripe = 64;
+
+int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+/// How `lines` of a stripe are shared out over `loops` loops of `steps` steps: `count` in every
+/// `every`-th step, perLoop in a loop; a few more than asked for.
+struct Pace {
+  Pace(int64_t lines, int64_t loops, int64_t steps)
+      : every(std::clamp<int64_t>(loops * steps / lines, 1, steps)),
+        count(ceilDiv(lines, loops * ceilDiv(steps, every))),
+        perLoop(ceilDiv(steps, every) * count) {}
+  int64_t every, count, perLoop;
+};
 
 class LatentAttentionMatrix : public LatentAttention {
  public:
@@ -45,17 +60,18 @@ class LatentAttentionMatrix : public LatentAttention {
   void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
 
   void besidePacking(Val group, int64_t element) override;
-  void prefetch(Val page, int64_t line, int64_t lines) {
-    for (int64_t i = 0; i < lines; ++i) k_.prefetch(in_.rows, page + 64 * (line + i), 2);
+  void prefetch(Val page, Val first, int64_t count);
+  void prefetch(Val page, Val first, const Pace& pace, int64_t step) {
+    if (step % pace.every == 0) prefetch(page, first + step / pace.every * pace.count, pace.count);
   }
-  void scores(Val page, Val rows, Val line0, bool prefetches);
-  void softmax(Val rows, Val head);
+  Val pageAhead(Val page) { return pageAt(min(page + blockPages(), lastPage_)); }
+  void scores(Val page, Val rows, Val line0);
+  void softmax(Val first, Val rows, Val head);
   void rescale(Val head);
   void copyTail(Val page, Val rows);
   MatrixTerm term(Buf halves, int64_t lineWords, Val row, Val column, int64_t columns, Val head,
                   Val line, int64_t tokens);
-  void addBlock(Val first, Val head, Val chunk, int64_t columns, const MatrixSums& sums,
-                bool prefetches);
+  void addBlock(Val first, Val head, Val chunk, int64_t columns, const MatrixSums& sums);
   void values(Val first, Val last, Val rows, Val chunk, int64_t columns);
   void addPage(Val page, Val rows, Val line0, Val head, Val column, int64_t columns,
                const MatrixSums& sums);
@@ -64,10 +80,15 @@ class LatentAttentionMatrix : public LatentAttention {
   int64_t blockTokens() const { return blockPages() * in_.cache.pageTokens; }
   int64_t rowElements() const { return in_.rank + in_.dim; }
   int64_t chunks() const { return (in_.rank + kChunk - 1) / kChunk; }
-  // Tiles that share a sum of scores. Two are enough: a step has two loads to wait for as well.
-  int64_t parts() const { return in_.shape.groups > 2 ? 1 : 2; }
-  int64_t pageLines() const { return in_.cache.pageTokens * in_.cache.rowBytes / 64; }
+  // Scores are made of 64 tokens of a group at a time or of 16 of all groups: four tiles.
+  bool oneGroup() const { return in_.shape.groups == 1; }
+  int64_t scoreRows() const { return oneGroup() ? 4 * kMatrixRows : kMatrixRows; }
+  // Tiles that share a sum of scores.
+  int64_t parts() const { return in_.shape.groups == 2 ? 2 : 1; }
   int64_t partScores() const { return blockTokens() * heads(); }
+
+  // Lines of a stripe of the page ahead that are asked for by the end of each part.
+  static constexpr int64_t kScored = 18, kWeighed = kScored + 16, kSummed = kStripe;
 
   Buf score_;                  // f32 [parts][block tokens][heads]
   Buf weight_, weightHalves_;  // words [16 heads of a group][even, odd][head][block tokens]
@@ -85,38 +106,48 @@ void LatentAttentionMatrix::allocate() {
   tail_ = both(k_.i16(), 2 * kMatrixRows * in_.rank, &tailHalves_);
 }
 
-// The first page is asked for while the queries are packed, the others a block ahead: half of a
-// page while another is scored, the rest while its values are summed. A core's requests are few at
-// a time, and little of the time should pass without them.
+// Lines [first, first + count) of every stripe of a page. Side by side stripes come faster than one
+// after the other, where the hardware's prefetchers begin anew with every 4 KB.
+void LatentAttentionMatrix::prefetch(Val page, Val first, int64_t count) {
+  int64_t bytes = in_.cache.pageTokens * in_.cache.rowBytes;
+  for (int64_t i = 0; i < count; ++i)
+    for (int64_t stripe = 0; stripe < bytes; stripe += 64 * kStripe)
+      k_.prefetch(in_.rows, page + (first + i) * 64 + stripe, 2);
+}
+
+// The first page is asked for while the queries are packed, the others a block ahead, a little
+// beside everything: a core's requests are few at a time, and none of the time should pass without
+// them. Behind the split's last page comes the next split's first, which the same worker is likely
+// to read next; the context's last page is asked for again, which costs next to nothing.
 void LatentAttentionMatrix::besidePacking(Val group, int64_t element) {
-  int64_t lines = pageLines() / (rowElements() / 32) / in_.shape.groups;
-  Val part = group * (lines * 64 * (rowElements() / 32));
-  prefetch(pageAt(pageBegin_) + part, element / 32 * lines, lines);
+  Pace pace(kStripe, in_.shape.groups, rowElements() / 32);
+  prefetch(pageAt(pageBegin_), group * pace.perLoop, pace, element / 32);
 }
 
 // score_[part][line0 + t][heads] of the first `rows` tokens of a page, rounded up to tiles.
-void LatentAttentionMatrix::scores(Val page, Val rows, Val line0, bool prefetches) {
+void LatentAttentionMatrix::scores(Val page, Val rows, Val line0) {
   int64_t words = rowWords();
   Buf data = pageHalves(page);
-  Val ahead = prefetches ? pageAt(page + blockPages()) : Val();
-  k_.forLoop(k_.idx(0), rows, kMatrixRows, [&](Val t) {
-    MatrixTerm term{{{data, t * rowElements(), k_.idx(rowElements())}}, {}, words};
+  Val ahead = pageAhead(page);
+  Pace pace(kScored, in_.cache.pageTokens / scoreRows(), words / kMatrixWords);
+  k_.forLoop(k_.idx(0), rows, scoreRows(), [&](Val t) {
+    MatrixTerm term{{}, {}, words};
+    for (int64_t i = 0; i < scoreRows(); i += kMatrixRows)
+      term.left.push_back({data, (t + i) * rowElements(), k_.idx(rowElements())});
     for (int64_t group = 0; group < in_.shape.groups; ++group)
       term.right.push_back({queryHalves_, k_.idx(group * words * kLanes), kLanes});
     MatrixSums sums{score_, (line0 + t) * heads(), k_.idx(heads())};
     sums.parts = parts();
     sums.partStride = partScores();
-    // Half as many lines as the tile has.
-    Val lines = prefetches ? ahead + t * (in_.cache.rowBytes / 2) : Val();
     matrixProduct(k_, term, sums, [&](size_t, int64_t step) {
-      if (prefetches) prefetch(lines, step * kMatrixRows / 2, kMatrixRows / 2);
+      prefetch(ahead, t / scoreRows() * pace.perLoop, pace, step);
     });
   });
 }
 
 // Probabilities of 16 heads and of `rows` tokens, rounded up to whole tiles, into weight_; the
 // rescaling of u into alpha_; the new m_ and l_.
-void LatentAttentionMatrix::softmax(Val rows, Val head) {
+void LatentAttentionMatrix::softmax(Val first, Val rows, Val head) {
   auto at = [&](Val t) { return t * heads() + head; };
   Val end = (rows + (kMatrixRows - 1)) / kMatrixRows * kMatrixRows;
   Val m = k_.load(m_, head, kLanes), none = k_.constant(m.type(), kNever);
@@ -130,12 +161,18 @@ void LatentAttentionMatrix::softmax(Val rows, Val head) {
   k_.forLoop(rows, end, 1, [&](Val t) { k_.store(none, score_, at(t)); });
   Val high = select(top[0] > m + kSlack, top[0], m);
   Val alpha = exp(m - high), l = k_.load(l_, head, kLanes) * alpha;
+  int64_t pageTokens = in_.cache.pageTokens, tiles = pageTokens / kMatrixRows;
+  int64_t count = ceilDiv(kWeighed - kScored, tiles * in_.shape.groups);
   Val sum = k_.forLoop(k_.idx(0), end, kMatrixRows, {l}, [&](Val t, ArrayRef<Val> in) {
+    Val step = head / kLanes * tiles + t % pageTokens / kMatrixRows;
+    Val ahead = pageAhead(first + t / pageTokens);
     Vals rounded;
     Val sum = in[0];
     for (int64_t i = 0; i < kMatrixRows; ++i) {
       Val p = exp(k_.load(score_, at(t + i), kLanes) - high);
       rounded.push_back(zext(f32ToBf16(p), k_.i32()));
+      int64_t from = i * count / kMatrixRows, to = (i + 1) * count / kMatrixRows;
+      prefetch(ahead, step * count + (kScored + from), to - from);
       sum = sum + p;
     }
     Vals lines = transpose16(rounded);
@@ -233,23 +270,19 @@ void LatentAttentionMatrix::addPage(Val page, Val rows, Val line0, Val head, Val
 
 // All tokens of a whole block.
 void LatentAttentionMatrix::addBlock(Val first, Val head, Val chunk, int64_t columns,
-                                     const MatrixSums& sums, bool prefetches) {
+                                     const MatrixSums& sums) {
   int64_t pageTokens = in_.cache.pageTokens, groups = in_.shape.groups;
-  int64_t steps = pageTokens / kMatrixRows, products = chunks() * groups;
-  int64_t left = pageLines() / 2, lines = (left + steps * products - 1) / (steps * products);
+  Pace pace(kSummed - kWeighed, chunks() * groups, pageTokens / kMatrixRows);
+  Val from = (chunk * groups + head / kLanes) * pace.perLoop + kWeighed;
   SmallVector<MatrixTerm, 2> terms;
   Vals ahead;
   for (int64_t i = 0; i < blockPages(); ++i) {
     terms.push_back(term(pageHalves(first + i), rowWords(), k_.idx(0), chunk * kChunk, columns,
                          head, k_.idx(i * pageTokens), pageTokens));
-    if (!prefetches) continue;
-    // Of a last block there may be but one page.
-    Val page = min(first + (blockPages() + i), pageEnd_ - 1);
-    Val part = (chunk * groups + head / kLanes) * (64 * lines * steps);
-    ahead.push_back(pageAt(page) + left * 64 + part);
+    ahead.push_back(pageAhead(first + i));
   }
   matrixProduct(k_, terms, sums, [&](size_t page, int64_t step) {
-    if (prefetches) prefetch(ahead[page], step * lines, lines);
+    prefetch(ahead[page], from, pace, step);
   });
 }
 
@@ -258,10 +291,8 @@ void LatentAttentionMatrix::values(Val first, Val last, Val rows, Val chunk, int
   k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
     MatrixSums sums{sum_, head * sumsOfHead() + chunk * kChunkSums, k_.idx(kPair),
                     /*accumulate=*/true};
-    Val full = rows == blockTokens(), more = last < pageEnd_;
-    k_.ifThen(more, [&] { addBlock(first, head, chunk, columns, sums, true); });
-    k_.ifThen(full & (last >= pageEnd_),
-              [&] { addBlock(first, head, chunk, columns, sums, false); });
+    Val full = rows == blockTokens();
+    k_.ifThen(full, [&] { addBlock(first, head, chunk, columns, sums); });
     k_.forLoop(select(full, last, first), last, 1, [&](Val page) {
       Val line0 = (page - first) * in_.cache.pageTokens;
       Val inPage = min(rows - line0, k_.idx(in_.cache.pageTokens));
@@ -274,11 +305,9 @@ void LatentAttentionMatrix::attend(Val first, Val last, Val rows) {
   int64_t pageTokens = in_.cache.pageTokens;
   k_.forLoop(first, last, 1, [&](Val page) {
     Val line0 = (page - first) * pageTokens, inPage = min(rows - line0, k_.idx(pageTokens));
-    Val next = page + blockPages();
-    k_.ifThen(next < pageEnd_, [&] { scores(page, inPage, line0, true); });
-    k_.ifThen(next >= pageEnd_, [&] { scores(page, inPage, line0, false); });
+    scores(page, inPage, line0);
   });
-  k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) { softmax(rows, head); });
+  k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) { softmax(first, rows, head); });
   k_.ifThen(rows % kMatrixRows != 0,
             [&] { copyTail(last - 1, rows - (last - 1 - first) * pageTokens); });
   int64_t whole = in_.rank / kChunk;
