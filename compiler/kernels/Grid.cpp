@@ -182,7 +182,9 @@ static int64_t matrixPanelTiles(llvm::StringRef family, mlir::DictionaryAttr con
   int64_t bytes = layout.tileBytes * (word(config, "epilogue") == "swiglu" ? 2 : 1);
   constexpr int64_t kBytes = 1 << 20, kWorkgroups = 16;
   int64_t tiles = std::min(kBytes / bytes, layout.tiles / (family == "experts" ? 1 : kWorkgroups));
-  return std::max(kMatrixTiles, tiles / kMatrixTiles * kMatrixTiles);
+  tiles = std::max(kMatrixTiles, tiles / kMatrixTiles * kMatrixTiles);
+  // Panels of one length.
+  return roundUp(ceilDiv(layout.tiles, ceilDiv(layout.tiles, tiles)), 2);
 }
 
 int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape) {
@@ -204,10 +206,14 @@ void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyT
   bool units = profile.amx && manyTokens && word(known, "act") != "f32";
   // A weight tile is unpacked for the rows that use it, which 16 repay. Of 128 tokens an expert
   // gets as many when it is one of eight; the choice cannot be the kernel's (docs/design/009).
+  // Integer units, which have nothing to unpack, repay fewer rows and keep the bits of vectors.
   constexpr int64_t kSparsest = 8;
-  if (family == "experts")
-    units &= kSparsest * number(known, "top_k", 1) >= number(known, "experts", 1);
-  if (profile.gpu || units) config.set("form", builder.getStringAttr(manyTokens ? "many" : "few"));
+  bool sparse = family == "experts" &&
+                kSparsest * number(known, "top_k", 1) < number(known, "experts", 1);
+  bool exact = units && sparse && word(known, "act") == "i8";
+  units = exact || (units && !sparse);
+  if (profile.gpu || units)
+    config.set("form", builder.getStringAttr(!manyTokens ? "few" : exact ? "exact" : "many"));
   int64_t tiles = units ? matrixPanelTiles(family, known)
                         : linearPanelTiles(profile, config.getDictionary(context));
   config.set("panel_tiles", builder.getI64IntegerAttr(tiles));

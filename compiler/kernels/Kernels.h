@@ -62,7 +62,8 @@ int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr conf
 int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape);
 
 /// Sets the entries by which a target cuts the work of `family`: `panel_tiles` of projections and,
-/// on a GPU, their `form`, "many" for entry points of many tokens and "few" for the others.
+/// on a GPU or a CPU with matrix units, their `form`: "many" (or "exact") for entry points of many
+/// tokens and "few" for the others.
 void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyTokens,
                 mlir::MLIRContext* context, mlir::NamedAttrList& config);
 

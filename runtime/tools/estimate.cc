@@ -119,6 +119,17 @@ absl::StatusOr<Roofs> RoofsOf(const std::string& json, const std::string& where)
              "--profile, or give a file with measured (fathom compile --print-profile writes one)");
 }
 
+std::string EntryOf(const Artifact& artifact, uint32_t program, const CallWork& work,
+                    bool deterministic) {
+  for (const schema::EntryPoint* entry : *artifact.header().programs()->Get(program)->entries()) {
+    if (entry->name()->str() != "decode") continue;
+    const bool few = !deterministic && work.all_tokens() <= entry->few_tokens() &&
+                     work.Visible(0) <= static_cast<double>(entry->few_context());
+    if (few || work.tokens == 1) return "decode";
+  }
+  return "prefill";
+}
+
 absl::Status AddCall(const Artifact& artifact, uint32_t program, const std::string& entry_name,
                      const CallWork& work, const Roofs& roofs, TestEstimate* test) {
   const schema::Program& header = *artifact.header().programs()->Get(program);
@@ -267,8 +278,10 @@ absl::StatusOr<std::vector<TestEstimate>> Estimate(const BenchFlags& flags,
       test.test = TestName("pp", count, depth, flags.sequences);
       for (int64_t done = 0; done < count; done += per_call) {
         const CallWork work{flags.sequences, std::min(per_call, count - done), depth + done};
+        const std::string entry =
+            EntryOf(*subject.artifact, subject.program, work, flags.deterministic);
         FATHOM_RETURN_IF_ERROR(
-            AddCall(*subject.artifact, subject.program, "prefill", work, subject.roofs, &test));
+            AddCall(*subject.artifact, subject.program, entry, work, subject.roofs, &test));
       }
       tests.push_back(std::move(test));
     }

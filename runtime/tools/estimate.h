@@ -39,11 +39,16 @@ struct KernelEstimate {
 // A test of bench: what is done, and what it takes at least.
 struct TestEstimate {
   std::string test;   // "pp512 @ d4096"
-  std::string entry;  // entry point that does it
+  std::string entry;  // entry point that does it, the last call's where they differ
   int64_t tokens = 0;  // that come out of `seconds`
   std::vector<KernelEstimate> kernels;  // the slowest first
   double seconds = 0;
 };
+
+// The entry point that a session takes for the call: that of steps for one token a sequence, and
+// for as many as the artifact says unless `deterministic` (docs/spec/artifact.md).
+std::string EntryOf(const Artifact& artifact, uint32_t program, const CallWork& work,
+                    bool deterministic);
 
 // One call of `entry` of program `program`, added to `test`. Errors: what CostOf and the evaluation
 // of sizes say, and kUnimplemented for an artifact that does not describe its kernels.

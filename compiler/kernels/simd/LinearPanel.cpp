@@ -2,6 +2,7 @@
 // The loops around the register tiles of a projection, and its epilogues.
 #include "compiler/kernels/simd/LinearPanel.h"
 
+#include "compiler/kernels/simd/LinearExact.h"
 #include "compiler/kernels/simd/LinearMatrix.h"
 
 namespace fathom::kernels {
@@ -20,8 +21,9 @@ LinearConfig LinearConfig::read(KernelBuilder& k, llvm::ArrayRef<llvm::StringRef
   c.swiglu = epilogue == "swiglu";
   llvm::StringRef form = cfg.s("form", "few");
   c.many = form == "many";
-  cfg.require(c.many || form == "few",
-              "config entry 'form' must be 'few' or 'many', found '" + form + "'");
+  c.exact = form == "exact";
+  cfg.require(c.many || c.exact || form == "few",
+              "config entry 'form' must be 'few', 'many' or 'exact', found '" + form + "'");
   c.records = RowOutput::read(cfg, "out_act", "out_stride", matrices * c.rows, kMaxStride);
   c.outLd = c.records ? 0 : cfg.in("out_ld", roundUp(c.rows, kTileRows), kMaxStride);
   if (cfg.failed()) return c;
@@ -63,26 +65,35 @@ void LinearPanel::emit(KernelBuilder& k, Val panel, Val begin, Val end,
                        llvm::function_ref<Row(Val)> at) {
   constexpr int64_t kChunkBytes = 256 << 10, kStagedBytes = 64 << 10;
   int64_t many = LinearTile(k, config.enc, config.act, config.cols).manyRows();
+  int64_t groups = ceilDiv(config.panelTiles, matrixGroup());
   if (!config.many || !LinearMatrix::serves(k.profile(), config.enc, config.act, config.cols)) {
     // Every chunk but the last is a multiple of `many`.
     int64_t chunk = std::max<int64_t>(1, kChunkBytes / config.actStride / many) * many;
     if (config.records)
       chunk = std::clamp(kStagedBytes / (4 * panelColumns()) / many * many, many, chunk);
-    start(k, panel, chunk);
-    emitVectors(k, begin, end, chunk, at);
+    if (!config.exact || !LinearExact::serves(k.profile(), config.enc, config.act)) {
+      start(k, panel, chunk);
+      emitVectors(k, begin, end, chunk, at);
+      return;
+    }
+    LinearExact matrices(k, config.enc, config.cols, groups);
+    start(k, panel, std::max(chunk, matrices.chunkRows()));
+    Val rows = end - begin, fewest = k.idx(LinearExact::kFewest);
+    k.ifThen(rows < fewest, [&] { emitVectors(k, begin, end, chunk, at); });
+    k.ifThen(rows >= fewest, [&] { emitMatrices(k, matrices, begin, end, at); });
     return;
   }
-  // With swiglu half of the tiles that are multiplied at a time are the second weight's.
-  int64_t group = LinearMatrix::kTiles / (config.swiglu ? 2 : 1);
-  LinearMatrix matrices(k, config.enc, config.cols, ceilDiv(config.panelTiles, group));
+  LinearMatrix matrices(k, config.enc, config.cols, groups);
   start(k, panel, matrices.chunkRows());
-  emitMatrices(k, matrices, group, begin, end, at);
+  emitMatrices(k, matrices, begin, end, at);
 }
 
 // Chunks of rows: the products of all of the panel's groups of tiles, then what becomes of them.
-void LinearPanel::emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t group, Val begin,
-                               Val end, Places at) const {
+template <typename Matrices>
+void LinearPanel::emitMatrices(KernelBuilder& k, Matrices& matrices, Val begin, Val end,
+                               Places at) const {
   int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
+  int64_t group = matrixGroup();
   // Where the panel ends within a group, its last tile is computed again, to the same values.
   auto tilesOf = [&](Val number) {
     Vals tiles;
@@ -91,7 +102,7 @@ void LinearPanel::emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t
     return tiles;
   };
   auto weightsOf = [&](Val number) {
-    LinearMatrix::Weights weights;
+    typename Matrices::Weights weights;
     Vals tiles = tilesOf(number);
     for (Val t : tiles) weights.push_back({weight, matrix + t * tileBytes});
     if (config.swiglu)
@@ -119,7 +130,7 @@ void LinearPanel::emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t
 // The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the
 // panel's weights; groups of tiles, so that weights come from memory once and from the cache for
 // the tokens behind the first; then tokens, many rows at a time. The rest of the tokens goes 4 and
-// 2 at a time and tile by tile; an odd one goes through the panel by itself.
+// 2 at a time; an odd one goes through the panel by itself.
 void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk,
                               Places at) const {
   LinearTile tile(k, config.enc, config.act, config.cols);
@@ -129,28 +140,25 @@ void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chun
 
   k.forLoop(begin, end, chunk, [&](Val from) {
     Val to = min(from + chunk, end);
-    Val wholeEnd = to - (to - from) % many;
-    Val rest = to - wholeEnd;
-    auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles) {
+    Val rest = (to - from) % many;
+    // 8 rows are twice 4, each time long enough for half of the weights that come next to arrive.
+    if (many == 6) rest = select((rest == 2) & (to - from > many), k.idx(8), rest);
+    Val wholeEnd = to - rest;
+    auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles, bool behind = false) {
       llvm::SmallVector<Row, 8> places;
       for (int64_t m = 0; m < rows; ++m) places.push_back(at(p + m));
-      emitBlock(k, tile, places, p - from, tiles);
+      emitBlock(k, tile, places, p - from, tiles, behind);
     };
     k.forLoop(first_, last_, group, [&](Val t) {
       Vals tiles{t};
       // An odd last tile is computed twice, to the same values.
       for (int64_t j = 1; j < group; ++j) tiles.push_back(min(t + j, last_ - 1));
       k.forLoop(from, wholeEnd, many, [&](Val p) { block(p, many, tiles); });
-      k.ifThen(rest > 1, [&] {
-        k.forLoop(t, min(t + group, last_), 1, [&](Val single) {
-          for (int64_t rows : {4, 2}) {
-            if (rows >= many) continue;
-            // The bits of `rest` (at most 7) say which blocks it is made of, the larger before.
-            Val bits = rest / (2 * rows) * (2 * rows);
-            k.ifThen((rest & rows) != 0, [&] { block(wholeEnd + bits, rows, {single}); });
-          }
-        });
-      });
+      if (many == 6) {
+        k.ifThen(rest >= 4, [&] { block(wholeEnd, 4, tiles); });
+        k.ifThen(rest == 8, [&] { block(wholeEnd + 4, 4, tiles, /*behind=*/true); });
+      }
+      k.ifThen((rest & 2) != 0, [&] { block(wholeEnd + (rest & 4), 2, tiles); });
     });
     k.ifThen((rest & 1) != 0, [&] { emitSingle(k, tile, at(to - 1), to - 1 - from); });
     if (config.records || heads.form)
@@ -214,9 +222,9 @@ void LinearPanel::writeRecords(KernelBuilder& k, const Row& row, Val staged) con
   });
 }
 
-// `staged` is the first row's place in staged_.
+// `staged` is the first row's place in staged_. Rows `behind` others find the tiles in the cache.
 void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows,
-                            Val staged, llvm::ArrayRef<Val> tiles) const {
+                            Val staged, llvm::ArrayRef<Val> tiles, bool behind) const {
   Vals acts;
   for (const Row& row : rows) acts.push_back(row.act);
   int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
@@ -225,16 +233,18 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
     first.push_back({weight, matrix + t * tileBytes});
     if (config.swiglu) second.push_back({weight2, matrix + t * tileBytes});
   }
+  // The last of the tiles that come next.
+  LinearTile::Weight later = config.swiglu ? second.back() : first.back();
+  later.at = later.at + static_cast<int64_t>(tiles.size()) * tileBytes;
   Vals sums, ups;
-  bool paired = rows.size() == 1 || static_cast<int64_t>(rows.size()) == tile.manyRows();
-  if (config.swiglu && paired && tile.manyTiles() == 2) {
-    Vals both = tile.sums(act, acts, {first[0], second[0]});
+  if (config.swiglu && tile.manyTiles() == 2) {
+    Vals both = tile.sums(act, acts, {first[0], second[0]}, behind ? &later : nullptr);
     for (size_t m = 0; m < rows.size(); ++m) {
       sums.push_back(both[2 * m]);
       ups.push_back(both[2 * m + 1]);
     }
   } else {
-    sums = tile.sums(act, acts, first);
+    sums = tile.sums(act, acts, first, behind ? &later : nullptr);
     if (config.swiglu) ups = tile.sums(act, acts, second);
   }
   finishBlock(k, rows, staged, tiles, std::move(sums), ups);

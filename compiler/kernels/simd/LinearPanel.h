@@ -15,7 +15,7 @@ struct LinearConfig {
   Enc enc;
   Act act;
   bool swiglu;
-  bool many;          // form: by matrix units, where there are any for the encoding
+  bool many, exact;   // form: by matrix units, where there are any for the encoding
   RowOutput records;  // what `out` is instead of float32 rows: a record of `matrices` x rows
 
   /// Reads and checks them; `epilogues` are the allowed values of `epilogue`.
@@ -32,8 +32,6 @@ struct HeadRecords {
   /// Reads the entries head_act, heads, head_width, head_cols and the strides.
   static HeadRecords read(KernelBuilder& k, int64_t rows);
 };
-
-class LinearMatrix;
 
 struct LinearPanel {
   /// Where a token's activation row and output row begin.
@@ -63,15 +61,18 @@ struct LinearPanel {
 
   void start(KernelBuilder& k, Val panel, int64_t chunk);
   void emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk, Places at) const;
-  void emitMatrices(KernelBuilder& k, LinearMatrix& matrices, int64_t group, Val begin, Val end,
-                    Places at) const;
+  template <typename Matrices>
+  void emitMatrices(KernelBuilder& k, Matrices& matrices, Val begin, Val end, Places at) const;
   void emitSingle(KernelBuilder& k, LinearTile& tile, const Row& row, Val staged) const;
   void emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows, Val staged,
-                 llvm::ArrayRef<Val> tiles) const;
+                 llvm::ArrayRef<Val> tiles, bool behind = false) const;
   void finishBlock(KernelBuilder& k, llvm::ArrayRef<Row> rows, Val staged,
                    llvm::ArrayRef<Val> tiles, Vals sums, llvm::ArrayRef<Val> ups) const;
   void writeRecords(KernelBuilder& k, const Row& row, Val staged) const;
 
+  // Tiles of either weight that matrix units multiply at a time: with swiglu half of them are the
+  // second weight's.
+  int64_t matrixGroup() const { return kMatrixTiles / (config.swiglu ? 2 : 1); }
   int64_t panelColumns() const { return config.panelTiles * kTileRows; }
 
   Val first_, last_;  // tiles of the panel

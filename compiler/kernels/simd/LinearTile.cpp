@@ -99,8 +99,9 @@ Vals LinearTile::overSteps(int64_t steps, int64_t unroll, Vals acc,
   return acc;
 }
 
-Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles) {
-  Operands o{act, rows, tiles};
+Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles,
+                      const Weight* later) {
+  Operands o{act, rows, tiles, later};
   Vals acc(rows.size() * tiles.size(), k_.zero());
   // A loop iteration of some 64 products hides its own counting.
   int64_t unroll = rows.size() * tiles.size() > 4 ? 4 : 8;
@@ -119,7 +120,7 @@ Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> 
   }
   if (act_ == Act::i8)
     return overSteps(layout_.steps, 1, acc, [&](Val i, Vals& a) {
-      prefetch(o, i);
+      if (rows.size() == 1) prefetch(o, i);
       for (int64_t g = 0; g < 2; ++g) groupI8(o, i, g, a);
     });
   acc = overSteps(cols_ / kSuperblock, 1, acc, [&](Val i, Vals& a) {
@@ -140,11 +141,22 @@ int64_t LinearTile::ahead(size_t streams) const {
 // The first rows have their tiles from memory, however many they are; the others, which have them
 // from the cache, ask in vain.
 void LinearTile::prefetch(const Operands& o, Val step) {
-  int64_t distance = ahead(o.tiles.size());
+  prefetch(o, step, 0, layout_.stepBytes / 64);
+}
+
+void LinearTile::prefetch(const Operands& o, Val step, int64_t first, int64_t last) {
+  // Steps of several rows take longer, and so do what they wait for.
+  int64_t distance = ahead(o.tiles.size()) * (o.rows.size() > 1 ? 2 : 1);
   if (!distance) return;
-  for (const Weight& tile : o.tiles)
-    for (int64_t at = 0; at < layout_.stepBytes; at += 64)
-      k_.prefetch(tile.buf, tile.at + step * layout_.stepBytes + (distance + at));
+  Val from = step * layout_.stepBytes;
+  for (int64_t line = first; line < last; ++line) {
+    if (o.later) {
+      k_.prefetch(o.later->buf, o.later->at + from + 64 * line, 2);
+      continue;
+    }
+    for (const Weight& tile : o.tiles)
+      k_.prefetch(tile.buf, tile.at + from + (distance + 64 * line));
+  }
 }
 
 void LinearTile::open(llvm::ArrayRef<Weight> streams) {
@@ -238,7 +250,12 @@ void LinearTile::groupI8(const Operands& o, Val step, int64_t group, Vals& acc) 
   // A mask is cheaper than a shift and a mask, but the second sum takes registers and two more
   // instructions, which repays for one row.
   bool inPlace = nibbles && rows == 1 && k_.profile().vnni;
-  for (int64_t at = 0; at < (nibbles ? kWords / 2 : kWords); ++at) {
+  // Lines asked for all at once wait for line buffers, and arithmetic of several rows with them.
+  int64_t places = nibbles ? kWords / 2 : kWords, lines = layout_.stepBytes / 64;
+  for (int64_t at = 0; at < places; ++at) {
+    int64_t place = group * places + at;
+    if (rows > 1)
+      prefetch(o, step, place * lines / (2 * places), (place + 1) * lines / (2 * places));
     Vals w;
     for (const Weight& tile : o.tiles) w.push_back(line(tile, step, group, k_.idx(at)));
     if (!nibbles) {

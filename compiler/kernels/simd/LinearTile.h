@@ -38,7 +38,10 @@ class LinearTile {
 
   /// sums[m * tiles.size() + j], 16 lanes each, of the activation rows that begin at byte rows[m]
   /// of `act` and the tiles. Never reads beyond a row's K elements, rounded up as its record is.
-  Vals sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles);
+  /// The tiles are asked for ahead of their use, or, where they are in the cache, `later` is, a tile
+  /// like them.
+  Vals sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles,
+            const Weight* later = nullptr);
 
   /// Asks for the beginnings of streams of tiles that go through sums() together, whose first lines
   /// would come one after another otherwise.
@@ -49,6 +52,7 @@ class LinearTile {
     Buf act;
     llvm::ArrayRef<Val> rows;
     llvm::ArrayRef<Weight> tiles;
+    const Weight* later;
   };
 
   // body(i, acc) for i in [0, steps), `unroll` of them in a loop iteration.
@@ -57,6 +61,8 @@ class LinearTile {
   // How many bytes ahead each of so many streams asks for its weights: less for more of them.
   int64_t ahead(size_t streams) const;
   void prefetch(const Operands& o, Val step);
+  // Lines [first, last) of a step, of which several rows ask for some beside each word.
+  void prefetch(const Operands& o, Val step, int64_t first, int64_t last);
   void stepF32(const Operands& o, Val step, Vals& acc);
   void stepBf16(const Operands& o, Val step, Vals& acc);
   void stepWidened(const Operands& o, Val step, int64_t columns, Vals& acc);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // experts against plain loops over the (token, slot) pairs: empty, single and large groups.
+#include <algorithm>
+#include <random>
+
 #include "tests/unit/compiler/kernels/linear_cases.h"
 
 namespace fathom::testing {
@@ -129,6 +132,63 @@ TEST_P(Experts, MatchesPlainLoops) {
     for (int64_t i = 0; !parts.empty() && i < pairs * ld(kRows); ++i)
       ASSERT_EQ(backInParts[i], back[i]) << i;
   }
+}
+
+// Form "exact" has the bits of "few", whatever the number of rows of an expert: more than a chunk of
+// 64, a part of a block of 16, too few for matrix units; two stretches of K, of which the last is
+// not whole.
+TEST(ExactExperts, HaveTheBitsOfVectors) {
+  constexpr int64_t kWide = 500, kOutputs = 128;
+  const std::vector<int64_t> kPairs = {131, 1, 23, 6, 7};  // of each expert
+  std::vector<int32_t> index;
+  for (int32_t e = 0; e < kExperts; ++e) index.insert(index.end(), kPairs[e], e);
+  std::shuffle(index.begin(), index.end(), std::mt19937(7));
+  const int64_t pairs = static_cast<int64_t>(index.size()), tokens = pairs / kTopK;
+  Guarded<int32_t> plan(makePlan(index));
+  for (const std::string& profile : runnableProfiles())
+    for (const char* enc : {"q4", "q8"}) {
+      if (!profileNamed(profile).amx) continue;
+      SCOPED_TRACE(profile + " " + enc);
+      LinearCase c{profile, enc, "i8"};
+      TestAct act = actFor(c, randomFloats(pairs * kWide, 3), pairs, kWide);
+      auto config = [&](const std::string& more, int64_t panel) {
+        return "rows = " + std::to_string(kOutputs) + ", cols = " + std::to_string(kWide) +
+               ", experts = " + std::to_string(kExperts) + ", top_k = " + std::to_string(kTopK) +
+               ", enc = \"" + enc + "\", act = \"i8\", act_stride = " +
+               std::to_string(act.stride) + ", panel_tiles = " + std::to_string(panel) + more;
+      };
+      const int64_t stride = encodeAct("i8", std::vector<float>(kOutputs), 1, kOutputs).stride;
+      const std::string up = ", epilogue = \"swiglu\", gather = true, out_act = \"i8\", out_stride = " +
+                             std::to_string(stride),
+                        down = ", epilogue = \"store\", gather = false, out_ld = " +
+                               std::to_string(ld(kOutputs)),
+                        exact = ", form = \"exact\"";
+      auto image = KernelImage::build(profile, {{"up", "experts", config(up, 2)},
+                                                {"up_exact", "experts", config(up + exact, 6)},
+                                                {"down", "experts", config(down, 2)},
+                                                {"down_exact", "experts", config(down + exact, 6)}});
+      ASSERT_TRUE(image);
+      std::vector<uint8_t> gateBytes, upBytes;
+      for (int64_t e = 0; e < kExperts; ++e)
+        for (auto [bytes, seed] : {std::pair{&gateBytes, 20}, {&upBytes, 40}}) {
+          TestWeight w =
+              encodeWeight(enc, randomFloats(kOutputs * kWide, seed + e), kOutputs, kWide);
+          bytes->insert(bytes->end(), w.bytes.begin(), w.bytes.end());
+        }
+      Guarded<uint8_t> acts(act.bytes), gate(gateBytes), upWeight(upBytes);
+      Guarded<uint8_t> records(pairs * stride), exactRecords(pairs * stride);
+      std::fill_n(records.data(), pairs * stride, 0);
+      std::fill_n(exactRecords.data(), pairs * stride, 0);
+      image->run("up", 4, kExperts, 1, {acts, gate, upWeight, plan, records}, {tokens});
+      image->run("up_exact", 2, kExperts, 1, {acts, gate, upWeight, plan, exactRecords}, {tokens});
+      for (int64_t i = 0; i < pairs * stride; ++i)
+        ASSERT_EQ(exactRecords[i], records[i]) << "row " << i / stride << " byte " << i % stride;
+      Guarded<float> rows(pairs * ld(kOutputs)), exactRows(pairs * ld(kOutputs));
+      image->run("down", 4, kExperts, 1, {acts, upWeight, plan, rows}, {tokens});
+      image->run("down_exact", 2, kExperts, 1, {acts, upWeight, plan, exactRows}, {tokens});
+      for (int64_t i = 0; i < pairs * ld(kOutputs); ++i)
+        ASSERT_EQ(exactRows[i], rows[i]) << "row " << i / ld(kOutputs);
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Experts, ::testing::ValuesIn(linearCases()), linearCaseName);

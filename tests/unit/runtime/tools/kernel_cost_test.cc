@@ -224,6 +224,30 @@ TEST(Roofs, MeasuredCountsBeforePublished) {
   EXPECT_FALSE(RoofsOf("{", "p.json").ok());
 }
 
+// As a session does: steps, few tokens of a prompt, and no more of them than the artifact says.
+TEST(Estimate, TakesTheEntryPointOfASession) {
+  auto builder = testing::HistoryModel();
+  const auto entry_of = [&](const CallWork& work, bool deterministic = false) {
+    const testing::TemporaryFile file(builder.Build());
+    auto artifact = Artifact::Open(file.path());
+    EXPECT_TRUE(artifact.ok()) << artifact.status();
+    return EntryOf(**artifact, 0, work, deterministic);
+  };
+  EXPECT_EQ(entry_of({1, 2, 0}), "prefill");
+  EXPECT_EQ(entry_of({3, 1, 50}), "decode");
+  for (auto& entry : builder.header.programs[0]->entries) {
+    if (entry->name != "decode") continue;
+    entry->few_tokens = 6;
+    entry->few_context = 21;
+  }
+  EXPECT_EQ(entry_of({1, 6, 0}), "decode");  // attends to 1 + 2 + ... + 6
+  EXPECT_EQ(entry_of({2, 3, 0}), "decode");
+  EXPECT_EQ(entry_of({1, 7, 0}), "prefill");
+  EXPECT_EQ(entry_of({1, 6, 1}), "prefill");
+  EXPECT_EQ(entry_of({1, 6, 0}, true), "prefill");
+  EXPECT_EQ(entry_of({1, 1, 9}, true), "decode");
+}
+
 TEST(Estimate, AddsUpTheDispatchesOfACall) {
   auto builder = testing::HistoryModel();
   auto& kernels = builder.header.programs[0]->kernels;
