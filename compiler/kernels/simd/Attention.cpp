@@ -34,6 +34,7 @@ class Attention {
   void values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs);
   void page(Val page, Val head);
   void writePartial(Val token);
+  void writeNothing(Val token);
 
   int64_t words() const { return headDim_ / form_.per(); }
   int64_t paddedWords() const { return (words() + 15) / 16 * 16; }
@@ -280,6 +281,15 @@ void Attention::writePartial(Val token) {
   });
 }
 
+// A split without pages: nobody reads the sums beside an m of -inf.
+void Attention::writeNothing(Val token) {
+  int64_t record = headDim_ + 16;
+  Val to0 = (token * splits_ + k_.x()) * heads_ + k_.z() * group_;
+  Val tail = select(k_.iota() == 0, k_.constant(k_.vec(k_.f32()), kNever), k_.zero());
+  k_.forLoop(k_.idx(0), k_.idx(group_), 1,
+             [&](Val g) { k_.store(tail, partial_, (to0 + g) * record + headDim_); });
+}
+
 LogicalResult Attention::emit() {
   readConfig();
   if (k_.cfg().failed()) return failure();
@@ -310,11 +320,14 @@ LogicalResult Attention::emit() {
   Val begin = page0 + used * k_.x() / splits_;
   pageEnd_ = page0 + used * (k_.x() + 1) / splits_;
   lastPage_ = page0 + used - 1;
-  packQueries(token, position);
-  k_.forLoop(begin, pageEnd_, 1, [&](Val p) {
-    k_.forLoop(k_.idx(0), k_.idx(padded), headTile_, [&](Val head) { page(p, head); });
+  k_.ifThen(begin < pageEnd_, [&] {
+    packQueries(token, position);
+    k_.forLoop(begin, pageEnd_, 1, [&](Val p) {
+      k_.forLoop(k_.idx(0), k_.idx(padded), headTile_, [&](Val head) { page(p, head); });
+    });
+    writePartial(token);
   });
-  writePartial(token);
+  k_.ifThen(begin >= pageEnd_, [&] { writeNothing(token); });
   return success();
 }
 

@@ -12,6 +12,7 @@ namespace fathom::kernels {
 SplitMerge::SplitMerge(KernelBuilder& k, Buf partial, int64_t splits, int64_t heads, int64_t width)
     : k_(k), partial_(partial), splits_(splits), heads_(heads), width_(width) {
   factor_ = k.scratch(k.f32(), 4 * splits);
+  seen_ = k.scratch(k.i32(), 4 * splits);
 }
 
 Val SplitMerge::at(Val split) const {
@@ -26,17 +27,23 @@ void SplitMerge::begin(Val token, Val head) {
   Val top = k_.forLoop(first, last, 1, {never}, [&](Val s, ArrayRef<Val> m) {
     return Vals{max(k_.load(partial_, at(s) + width_), m[0])};
   })[0];
-  Val sum = k_.forLoop(first, last, 1, {number(top, 0)}, [&](Val s, ArrayRef<Val> l) {
-    Val f = exp(k_.load(partial_, at(s) + width_) - top);
-    k_.store(f, factor_, s);
-    return Vals{fma(f, k_.load(partial_, at(s) + (width_ + 1)), l[0])};
-  })[0];
+  Vals all = k_.forLoop(
+      first, last, 1, {number(top, 0), first}, [&](Val s, ArrayRef<Val> in) {
+        Val m = k_.load(partial_, at(s) + width_), f = exp(m - top);
+        k_.store(f, factor_, in[1]);
+        k_.store(toInt(s, k_.i32()), seen_, in[1]);
+        return Vals{fma(f, k_.load(partial_, at(s) + (width_ + 1)), in[0]),
+                    in[1] + select(m > never, k_.idx(1), first)};
+      });
+  Val sum = all[0];
+  count_ = all[1];
   inverse_ = select(sum > 0.0, number(sum, 1) / sum, sum);
 }
 
 Val SplitMerge::value(Val i) const {
-  Val u = k_.forLoop(k_.idx(0), k_.idx(splits_), 1, {k_.zero()}, [&](Val s, ArrayRef<Val> acc) {
-    return Vals{fma(k_.load(partial_, at(s) + i, 16), k_.load(factor_, s), acc[0])};
+  Val u = k_.forLoop(k_.idx(0), count_, 1, {k_.zero()}, [&](Val n, ArrayRef<Val> acc) {
+    Val from = at(toIndex(k_.load(seen_, n))) + i;
+    return Vals{fma(k_.load(partial_, from, 16), k_.load(factor_, n), acc[0])};
   })[0];
   return u * inverse_;
 }

@@ -8,7 +8,8 @@
 namespace fathom::kernels {
 
 /// out[i] = sum_s exp(m_s - m) u_s[i] / sum_s exp(m_s - m) l_s over the partial sums
-/// f32[T][splits][heads][width + 16] (u, then m and l); zeros if no split saw a row.
+/// f32[T][splits][heads][width + 16] (u, then m and l) of the splits that saw a row, whose m is
+/// above -inf; zeros if there are none. Most see none while a context has fewer pages than splits.
 class SplitMerge {
  public:
   SplitMerge(KernelBuilder& k, Buf partial, int64_t splits, int64_t heads, int64_t width);
@@ -25,9 +26,10 @@ class SplitMerge {
   Val value(Val i) const;  // 16 lanes
 
   KernelBuilder& k_;
-  Buf partial_, factor_;
+  Buf partial_;
+  Buf factor_, seen_;  // [splits that saw a row]: their factors and numbers
   int64_t splits_, heads_, width_;
-  Val token_, head_, inverse_;
+  Val token_, head_, count_, inverse_;
 };
 
 }  // namespace fathom::kernels
