@@ -24,7 +24,7 @@ struct EmitStats {
 
 struct EmitOptions {
   std::string output;
-  Caching write = Caching::automatic;
+  Caching write = Caching::automatic;  // how `output` reaches the disk
   std::string quantization;           // recorded in the model: "q4"
   std::vector<uint8_t> tokenizer;     // the compiled tokenizer; empty: none
   std::string notes;                  // JSON: how the artifact was made

@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/LatentAttention.h"
 #include "compiler/kernels/simd/MatrixTile.h"
 
@@ -33,8 +34,6 @@ constexpr int64_t kChunk = 64, kPair = 32;
 constexpr int64_t kChunkSums = kMatrixRows * kChunk;
 // Lines of 4 KB: what prefetchers of the hardware take for a stream.
 constexpr int64_t kStripe = 64;
-
-int64_t ceilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 /// How `lines` of a stripe are shared out over `loops` loops of `steps` steps: `count` in every
 /// `every`-th step, perLoop in a loop; a few more than asked for.
