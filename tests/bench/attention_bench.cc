@@ -91,7 +91,7 @@ void readAll(const uint8_t* from, int64_t bytes) {
 class Reading final : public cpu::StagedJob {
  public:
   Reading(cpu::WorkerPool& pool, const uint8_t* from, int64_t bytes)
-      : StagedJob(pool, {kShares}), from_(from), bytes_(bytes / kShares / 256 * 256) {}
+      : StagedJob(pool, {{.items = kShares}}), from_(from), bytes_(bytes / kShares / 256 * 256) {}
   ~Reading() override { Retire(); }
 
  private:

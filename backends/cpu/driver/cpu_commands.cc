@@ -37,16 +37,25 @@ uint64_t Now() {
                                    .count());
 }
 
-// Workgroups of each stage.
-std::vector<uint64_t> StageItems(absl::Span<const RecordedDispatch> dispatches,
-                                 const std::vector<uint32_t>& ends) {
-  std::vector<uint64_t> items;
+// Items are workgroups. Where a grid has several rows, a run is no longer than a row: the next one
+// is at another place in memory (another expert or sequence) and may be far more work, as a shared
+// expert with all tokens is beside one that a few chose. Rows of one item are small, as heads are;
+// to claim them one by one takes a microsecond of each dispatch.
+std::vector<StagedJob::Stage> StagesOf(absl::Span<const RecordedDispatch> dispatches,
+                                       const std::vector<uint32_t>& ends) {
+  std::vector<StagedJob::Stage> stages;
   uint32_t index = 0;
   for (uint32_t end : ends) {
-    items.push_back(0);
-    for (; index < end; ++index) items.back() += dispatches[index].workgroups;
+    StagedJob::Stage& stage = stages.emplace_back();
+    for (; index < end; ++index) {
+      const RecordedDispatch& dispatch = dispatches[index];
+      stage.items += dispatch.workgroups;
+      if (dispatch.x > 1 && dispatch.workgroups > dispatch.x) {
+        stage.longest_run = std::min<uint64_t>(stage.longest_run, dispatch.x);
+      }
+    }
   }
-  return items;
+  return stages;
 }
 
 }  // namespace
@@ -130,8 +139,8 @@ absl::Status CpuCommandBuffer::End() {
   FATHOM_RETURN_IF_ERROR(CheckOpen());
   ends_.push_back(static_cast<uint32_t>(dispatches_.size()));
   ends_.erase(std::unique(ends_.begin(), ends_.end()), ends_.end());
-  for (uint64_t items : StageItems(dispatches_, ends_)) {
-    if (items > StagedJob::kMaxItems) {
+  for (const StagedJob::Stage& stage : StagesOf(dispatches_, ends_)) {
+    if (stage.items > StagedJob::kMaxItems) {
       return absl::OutOfRangeError("too many workgroups between two barriers");
     }
   }
@@ -170,7 +179,7 @@ void RunGroup(const RecordedDispatch& dispatch, uint64_t group, void* scratch) {
 
 DispatchJob::DispatchJob(WorkerPool& pool, const Scratch& scratch,
                          absl::Span<const RecordedDispatch> dispatches, std::vector<uint32_t> ends)
-    : StagedJob(pool, StageItems(dispatches, ends)),
+    : StagedJob(pool, StagesOf(dispatches, ends)),
       scratch_(scratch),
       dispatches_(dispatches),
       ends_(std::move(ends)) {

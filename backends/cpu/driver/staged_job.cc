@@ -24,7 +24,7 @@ const void* StageWord(const std::atomic<uint64_t>& ticket) {
 void StagedJob::Run() {
   // A worker that still lingers in an earlier run finds a stage of this one, which is as good.
   size_t first = 0;
-  while (first < items_.size() && items_[first] == 0) StageDone(first++);
+  while (first < stages_.size() && stages_[first].items == 0) StageDone(first++);
   Open(first);
   pool_.Run(*this);
 }
@@ -38,7 +38,7 @@ void StagedJob::Open(size_t stage) {
 void StagedJob::Advance(size_t stage) {
   StageDone(stage);
   ++stage;
-  while (stage < items_.size() && items_[stage] == 0) StageDone(stage++);
+  while (stage < stages_.size() && stages_[stage].items == 0) StageDone(stage++);
   Open(stage);
 }
 
@@ -48,11 +48,11 @@ void StagedJob::Work(int worker) {
   uint64_t mine = 0;  // items done here and not yet counted in done_
   while (true) {
     const size_t stage = StageOf(ticket);
-    if (stage >= items_.size()) return;
-    const uint64_t total = items_[stage];
+    if (stage >= stages_.size()) return;
+    const auto [total, longest] = stages_[stage];
     const uint64_t begin = ItemOf(ticket);
     if (begin < total) {
-      const uint64_t end = begin + std::max<uint64_t>(1, (total - begin) / share);
+      const uint64_t end = begin + std::clamp<uint64_t>((total - begin) / share, 1, longest);
       // Acquire: a claim in a stage sees what the stages before it wrote.
       if (!ticket_.compare_exchange_weak(ticket, MakeTicket(stage, end),
                                          std::memory_order_acquire)) {

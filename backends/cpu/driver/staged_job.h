@@ -20,13 +20,18 @@ namespace fathom::cpu {
 // Workers claim runs of items that shrink as the stage empties: long runs first, so that a worker
 // streams through neighbouring memory, single items last, so that all finish together. The first
 // run is half of a worker's even share: all of it would leave nothing to do for those who are faster.
+// A stage can have a longest run, where its items are not alike beyond it.
 class StagedJob : public Job {
  public:
   static constexpr uint64_t kMaxItems = UINT32_MAX / 2;  // of a stage
 
-  // `items`: of each stage, at most kMaxItems; a stage may have none.
-  StagedJob(WorkerPool& pool, std::vector<uint64_t> items)
-      : pool_(pool), items_(std::move(items)) {}
+  struct Stage {
+    uint64_t items = 0;  // at most kMaxItems; there may be none
+    uint64_t longest_run = kMaxItems;  // that a worker may claim at once; at least 1
+  };
+
+  StagedJob(WorkerPool& pool, std::vector<Stage> stages)
+      : pool_(pool), stages_(std::move(stages)) {}
   // The derived destructor calls Retire first, while its members live.
   void Retire() { pool_.Retire(*this); }
 
@@ -46,8 +51,8 @@ class StagedJob : public Job {
   void Open(size_t stage);
 
   WorkerPool& pool_;
-  const std::vector<uint64_t> items_;
-  // The open stage (or items_.size() when complete) in the upper half, its next item in the lower.
+  const std::vector<Stage> stages_;
+  // The open stage (or stages_.size() when complete) in the upper half, its next item in the lower.
   // Those who wait for a stage sleep on the upper half.
   alignas(64) std::atomic<uint64_t> ticket_ = 0;
   std::atomic<uint32_t> sleepers_ = 0;

@@ -27,8 +27,11 @@ mlir::LogicalResult emitExperts(KernelBuilder& k) {
   k.push();  // T: the plan holds all that this kernel asks of it
 
   auto planned = [&](Val i) { return toIndex(k.load(plan, i)); };
-  Val active = k.y();
-  k.ifThen(active < planned(k.idx(0)), [&] {
+  Val count = planned(k.idx(0));
+  k.ifThen(k.y() < count, [&] {
+    // Shared experts are last in the plan and have all tokens. They come first here: who gets such
+    // an expert last would keep all others waiting.
+    Val active = count - 1 - k.y();
     bank.serve(k, planned(active + 1), [&](Val expert) {
       Val begin = planned(active + (1 + experts)), end = planned(active + (2 + experts));
       panel.matrix = expert * WeightLayout(c.enc, c.rows, c.cols).matrixBytes;

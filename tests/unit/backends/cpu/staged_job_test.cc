@@ -17,8 +17,10 @@ namespace {
 // so that a missing order shows as a wrong number (and in a thread sanitizer).
 class Ripple final : public StagedJob {
  public:
+  static constexpr uint64_t kLongestRun = 3;
+
   Ripple(WorkerPool& pool, const std::vector<uint64_t>& items)
-      : StagedJob(pool, items), items_(items), values_(2, std::vector<uint64_t>(1000)) {}
+      : StagedJob(pool, Stages(items)), items_(items), values_(2, std::vector<uint64_t>(1000)) {}
   ~Ripple() override { Retire(); }
 
   // What one thread computes.
@@ -35,12 +37,22 @@ class Ripple final : public StagedJob {
   const std::vector<size_t>& done() const { return done_; }
 
  private:
+  // Every second stage with a longest run, which is the same for all workers.
+  static std::vector<Stage> Stages(const std::vector<uint64_t>& items) {
+    std::vector<Stage> stages;
+    for (uint64_t count : items) {
+      stages.push_back({.items = count});
+      if (stages.size() % 2 == 0) stages.back().longest_run = kLongestRun;
+    }
+    return stages;
+  }
   static void Compute(std::vector<std::vector<uint64_t>>& values, size_t stage, uint64_t i) {
     const std::vector<uint64_t>& from = values[stage % 2];
     values[1 - stage % 2][i] =
         from[i] + 3 * from[(i + 1) % 1000] + 5 * from[(i + 999) % 1000] + stage + i;
   }
   void RunItems(size_t stage, uint64_t begin, uint64_t end, int) override {
+    if (stage % 2 == 1) EXPECT_LE(end - begin, kLongestRun);
     for (uint64_t i = begin; i < end; ++i) Compute(values_, stage, i);
   }
   void StageDone(size_t stage) override { done_.push_back(stage); }
