@@ -49,12 +49,9 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     for (func::FuncOp function : functions) function.erase();
   }
 
-  // Matrix units cost a prompt the same up to a tile of 16 rows, most of it unpacking weights; the
-  // kernels of steps cost the time of a step and some for each token. They meet at 20 to 24 tokens
-  // (docs/design/010). Attention of steps reads the context once for every token.
+  // Up to where the kernels of steps serve a prompt better than those of prefill.
   static void sayWhatFewTokensTake(fathom::schedule::ProgramOp program, const fathom::TargetProfile& profile) {
-    constexpr int64_t kFewTokens = 16, kFewContext = 8192;
-    if (!profile.amx) return;
+    if (!profile.amx || !profile.fewTokens) return;
     const bool units = llvm::any_of(program.getOps<fathom::schedule::KernelOp>(), [](auto kernel) {
       auto form = kernel.getConfig().template getAs<StringAttr>("form");
       return form && form.getValue() == "many";
@@ -63,8 +60,8 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     Builder builder(program.getContext());
     for (auto entry : program.getOps<fathom::schedule::EntryOp>()) {
       if (entry.getSymName() != "decode") continue;
-      entry->setAttr(fathom::kFewTokensAttr, builder.getI64IntegerAttr(kFewTokens));
-      entry->setAttr(fathom::kFewContextAttr, builder.getI64IntegerAttr(kFewContext));
+      entry->setAttr(fathom::kFewTokensAttr, builder.getI64IntegerAttr(profile.fewTokens));
+      entry->setAttr(fathom::kFewContextAttr, builder.getI64IntegerAttr(profile.fewContext));
     }
   }
 

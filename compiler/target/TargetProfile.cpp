@@ -191,7 +191,9 @@ llvm::json::Value TargetProfile::toJson() const {
                             {"cpu", cpu},
                             {"tune", tune},
                             {"features", features},
-                            {"prefetch_bytes", prefetchBytes}};
+                            {"prefetch_bytes", prefetchBytes},
+                            {"few_tokens", fewTokens},
+                            {"few_context", fewContext}};
   if (gpu) object["gpu"] = writeGpu(*gpu);
   if (measured) object["measured"] = writeRates(*measured);
   if (published) object["published"] = writeRates(*published);
@@ -204,7 +206,8 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
   if (!object) return llvm::createStringError(where + ": expected an object");
   if (llvm::Error error = refuseUnknown(*object, where,
                                         {"name", "driver", "triple", "cpu", "tune", "features",
-                                         "prefetch_bytes", "gpu", "measured", "published"}))
+                                         "prefetch_bytes", "few_tokens", "few_context", "gpu",
+                                         "measured", "published"}))
     return error;
 
   TargetProfile profile;
@@ -229,6 +232,12 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
 
   if (llvm::Error error =
           readInteger(*object, where, "prefetch_bytes", 0, 1 << 20, profile.prefetchBytes))
+    return error;
+  if (llvm::Error error =
+          readInteger(*object, where, "few_tokens", 0, kMostFewTokens, profile.fewTokens))
+    return error;
+  if (llvm::Error error =
+          readInteger(*object, where, "few_context", 0, kMostFewContext, profile.fewContext))
     return error;
   if (const llvm::json::Value* value = object->get("gpu")) {
     const llvm::json::Object* gpu = value->getAsObject();

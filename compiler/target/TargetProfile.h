@@ -84,6 +84,16 @@ struct TargetProfile {
   /// (Sapphire Rapids: a third slower).
   int64_t prefetchBytes = 0;
 
+  /// Where projections of many tokens run by matrix units: up to how many tokens of a prompt the
+  /// kernels of steps are faster, and up to how many tokens of context, added up over them. Units
+  /// cost the same up to a tile of 16 rows, most of it unpacking weights; a step costs its time and
+  /// some for each token, and its attention reads the context once for each. They met at 20 to 24
+  /// tokens where it was measured (docs/design/010-matrix-units.md).
+  int64_t fewTokens = 16;
+  int64_t fewContext = 8192;
+  /// Bounds of the two: what an artifact may say (docs/spec/artifact.md), and more than any context.
+  static constexpr int64_t kMostFewTokens = 4096, kMostFewContext = int64_t{1} << 40;
+
   /// There for a GPU.
   std::optional<GpuProfile> gpu;
 
@@ -109,8 +119,8 @@ struct TargetProfile {
   /// are made by shifts where there is no dot product).
   llvm::StringRef activationFor(llvm::StringRef encoding) const;
 
-  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, gpu?, measured?,
-  /// published?.
+  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, few_tokens, few_context,
+  /// gpu?, measured?, published?.
   llvm::json::Value toJson() const;
 
   /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of
