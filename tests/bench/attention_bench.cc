@@ -316,6 +316,8 @@ int main(int argc, char** argv) {
   if (only.empty() || only == "gqa") {
     bench.gqaDecode(32, 8, 64);
     bench.gqaDecode(32, 8, 128);
+    bench.gqaDecode(16, 8, 128);
+    bench.gqaDecode(28, 4, 128);
     bench.gqaDecode(16, 16, 128);
     bench.gqaDecode(9, 3, 64);
   }

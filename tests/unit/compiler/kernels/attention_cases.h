@@ -53,18 +53,17 @@ struct Batch {
 struct TestCache {
   TestCache(const Batch& batch, int64_t width, bool bf16, uint32_t seed, int64_t runs = 1)
       : width(width),
+        part(width / runs),
         bytes(bf16 ? 2 : 4),
         pageBytes(64 * width * bytes + 64),
         memory(batch.used * pageBytes) {
-    const int64_t part = width / runs;
     for (size_t b = 0; b < batch.chunks.size(); ++b) {
       int64_t rows = batch.chunks[b].context;
       std::vector<float> data = randomFloats(rows * width, seed + b);
       for (int64_t r = 0; r < rows; ++r)
         for (int64_t i = 0; i < width; ++i) {
           float& v = data[r * width + i];
-          int64_t at = batch.pageTable[b * batch.pages + r / 64] * pageBytes +
-                       (i / part * 64 * part + r % 64 * part + i % part) * bytes;
+          int64_t at = where(batch, b, r, i);
           uint16_t bits = floatToBf16(v);
           if (bf16) v = bf16ToFloat(bits);
           std::memcpy(&memory[at], bf16 ? static_cast<void*>(&bits) : static_cast<void*>(&v),
@@ -78,19 +77,24 @@ struct TestCache {
            "\", page_tokens = 64, page_bytes = " + std::to_string(pageBytes);
   }
 
-  /// Element `column` of every row of one run, of a bf16 cache: `value` of the row, exact in bf16.
+  /// Byte address of element i of row r of sequence b.
+  int64_t where(const Batch& batch, size_t b, int64_t r, int64_t i) const {
+    return batch.pageTable[b * batch.pages + r / 64] * pageBytes +
+           (i / part * 64 * part + r % 64 * part + i % part) * bytes;
+  }
+
+  /// Element `column` of every row, of a bf16 cache: `value` of the row, exact in bf16.
   template <typename F>
   void setColumn(const Batch& batch, int64_t column, F value) {
     for (size_t b = 0; b < batch.chunks.size(); ++b)
       for (int64_t r = 0; r < batch.chunks[b].context; ++r) {
         float v = values[b][r * width + column] = value(r);
-        int64_t page = batch.pageTable[b * batch.pages + r / 64];
         uint16_t bits = floatToBf16(v);
-        std::memcpy(&memory[page * pageBytes + (r % 64 * width + column) * bytes], &bits, bytes);
+        std::memcpy(&memory[where(batch, b, r, column)], &bits, bytes);
       }
   }
 
-  int64_t width, bytes, pageBytes;
+  int64_t width, part, bytes, pageBytes;
   Guarded<uint8_t> memory;
   std::vector<std::vector<float>> values;  // per sequence: (rows, width)
 };
@@ -114,6 +118,46 @@ std::vector<double> attend(const std::vector<double>& q, int64_t first, int64_t 
     for (int64_t i = 0; i < width; ++i) out[i] += p * value(r, i);
   }
   for (double& v : out) v /= sum;
+  return out;
+}
+
+struct Rounded {
+  std::vector<double> value, tolerance;
+};
+
+/// The same with queries and probabilities rounded as matrix units get them: bf16(scale q), and
+/// bf16(exp(score - top(r))) for the maximum that row r was weighed by. What is left is float32:
+/// 1e-6 of the sum of magnitudes; and where a probability lies so near to the middle of two bf16
+/// that float32 may take the other one, their distance.
+template <typename Top, typename Key, typename Value>
+Rounded attendRounded(const std::vector<float>& q, int64_t first, int64_t last, float scale,
+                      int64_t width, Top top, Key key, Value value) {
+  std::vector<double> query;
+  for (float v : q) query.push_back(bf16ToFloat(floatToBf16(v * scale)));
+  std::vector<double> score;
+  double most = -INFINITY, sum = 0;
+  for (int64_t r = first; r <= last; ++r) {
+    double s = 0;
+    for (size_t i = 0; i < query.size(); ++i) s += query[i] * key(r, i);
+    score.push_back(s);
+    most = std::max<double>(most, top(r));
+  }
+  Rounded out{std::vector<double>(width, 0.0), std::vector<double>(width, 0.0)};
+  for (int64_t r = first; r <= last; ++r) {
+    double p = std::exp(score[r - first] - top(r)), factor = std::exp(top(r) - most);
+    double rounded = bf16ToFloat(floatToBf16(p)), unsure = 0;
+    for (double near : {p * (1 - 4e-6), p * (1 + 4e-6)})
+      unsure = std::max(unsure, std::fabs(bf16ToFloat(floatToBf16(near)) - rounded));
+    sum += factor * p;
+    for (int64_t i = 0; i < width; ++i) {
+      out.value[i] += factor * rounded * value(r, i);
+      out.tolerance[i] += factor * (1e-6 * rounded + unsure) * std::fabs(value(r, i));
+    }
+  }
+  for (int64_t i = 0; i < width; ++i) {
+    out.value[i] /= sum;
+    out.tolerance[i] /= sum;
+  }
   return out;
 }
 

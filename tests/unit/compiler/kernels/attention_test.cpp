@@ -97,48 +97,97 @@ TEST(LatentAttention, FollowsScoresThatGrow) {
 
 struct Gqa {
   int64_t heads, kvHeads, headDim, splits, window;
+  bool growing = false;  // scores grow along the context, by 1 every 8 rows
+
+  int64_t group() const { return heads / kvHeads; }
+  // As the kernel has it.
+  bool byUnits(const std::string& profile, bool bf16) const {
+    return bf16 && profileNamed(profile).amx && headDim % 32 == 0 && group() >= 3 && group() <= 16;
+  }
+  // The split that sees a row of what the token at `position` attends to.
+  int64_t splitOf(int64_t position, int64_t row) const {
+    int64_t page0 = firstOf(position) / 64, used = position / 64 + 1 - page0, split = 0;
+    while (used * (split + 1) / splits <= row / 64 - page0) ++split;
+    return split;
+  }
+  int64_t firstOf(int64_t position) const {
+    return window ? std::max<int64_t>(0, position + 1 - window) : 0;
+  }
+};
+
+struct GqaRun {
+  GqaRun(const std::string& profile, const Gqa& c, bool bf16)
+      : batch(kBatch),
+        cache(batch, 2 * c.kvHeads * c.headDim, bf16, 200, /*runs=*/2 * c.kvHeads),
+        q(randomFloats(batch.tokens() * qLd(c), 2)),
+        partial(batch.tokens() * c.splits * c.heads * (c.headDim + 16)),
+        out(batch.tokens() * c.heads * c.headDim) {
+    int64_t T = batch.tokens();
+    std::string number = std::to_string(c.growing ? 0.125 : 1.5 / std::sqrt(c.headDim));
+    scale = std::stod(number);
+    if (c.growing) {
+      for (int64_t kv = 0; kv < c.kvHeads; ++kv)
+        cache.setColumn(batch, kv * c.headDim, [](int64_t row) { return row / 8; });
+      for (int64_t t = 0; t < T; ++t)
+        for (int64_t h = 0; h < c.heads; ++h) q[t * qLd(c) + h * c.headDim] = 8;
+    }
+    std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
+    auto image = KernelImage::build(
+        profile, {{"a", "attention",
+                   common + entry("kv_heads", c.kvHeads) + entry("head_dim", c.headDim) +
+                       ", scale = " + number + entry("q_ld", qLd(c)) + entry("window", c.window) +
+                       ", " + cache.config(bf16)},
+                  {"c", "attention_combine",
+                   common + entry("width", c.headDim) + entry("out_ld", c.heads * c.headDim)}});
+    if (!image) return;
+    Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
+    image->run("a", c.splits, T, c.kvHeads, {q, positions, sequence, table, cache.memory, partial},
+               {batch.pages});
+    if (!c.window) expectEmptySplits(partial, batch, c.splits, c.heads, c.headDim);
+    image->run("c", T, c.heads, 1, {partial, out});
+    ran = true;
+  }
+  static int64_t qLd(const Gqa& c) { return c.heads * c.headDim + 3; }
+
+  Batch batch;
+  TestCache cache;
+  Guarded<float> q, partial, out;
+  double scale = 0;
+  bool ran = false;
 };
 
 void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
   SCOPED_TRACE(profile + (bf16 ? " bf16 " : " f32 ") + std::to_string(c.heads) + "/" +
                std::to_string(c.kvHeads) + " heads of " + std::to_string(c.headDim) + ", window " +
                std::to_string(c.window));
-  Batch batch(kBatch);
-  int64_t T = batch.tokens(), qLd = c.heads * c.headDim + 3;
-  TestCache cache(batch, 2 * c.kvHeads * c.headDim, bf16, 200, /*runs=*/2 * c.kvHeads);
-  double scale = 1.5 / std::sqrt(c.headDim);
-  std::string common = "heads = " + std::to_string(c.heads) + entry("splits", c.splits);
-  auto image = KernelImage::build(
-      profile, {{"a", "attention",
-                 common + entry("kv_heads", c.kvHeads) + entry("head_dim", c.headDim) +
-                     ", scale = " + std::to_string(scale) + entry("q_ld", qLd) +
-                     entry("window", c.window) + ", " + cache.config(bf16)},
-                {"c", "attention_combine",
-                 common + entry("width", c.headDim) + entry("out_ld", c.heads * c.headDim)}});
-  ASSERT_TRUE(image);
-  scale = std::stod(std::to_string(scale));
-  Guarded<float> q(randomFloats(T * qLd, 2));
-  Guarded<float> partial(T * c.splits * c.heads * (c.headDim + 16)), out(T * c.heads * c.headDim);
-  Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
-  image->run("a", c.splits, T, c.kvHeads, {q, positions, sequence, table, cache.memory, partial},
-             {batch.pages});
-  if (!c.window) expectEmptySplits(partial, batch, c.splits, c.heads, c.headDim);
-  image->run("c", T, c.heads, 1, {partial, out});
-  for (int64_t t = 0; t < T; ++t)
+  GqaRun run(profile, c, bf16);
+  ASSERT_TRUE(run.ran);
+  for (int64_t t = 0; t < run.batch.tokens(); ++t)
     for (int64_t h = 0; h < c.heads; ++h) {
-      const float* from = &q[t * qLd + h * c.headDim];
-      const std::vector<float>& rows = cache.values[batch.sequence[t]];
-      int64_t kv = h / (c.heads / c.kvHeads) * c.headDim, position = batch.positions[t];
-      auto key = [&](int64_t row, int64_t i) { return rows[row * cache.width + kv + i]; };
+      const float* from = &run.q[t * GqaRun::qLd(c) + h * c.headDim];
+      const float* got = &run.out[(t * c.heads + h) * c.headDim];
+      const std::vector<float>& rows = run.cache.values[run.batch.sequence[t]];
+      int64_t kv = h / c.group() * c.headDim, position = run.batch.positions[t];
+      auto key = [&](int64_t row, int64_t i) { return rows[row * run.cache.width + kv + i]; };
       auto value = [&](int64_t row, int64_t i) {
-        return rows[row * cache.width + c.kvHeads * c.headDim + kv + i];
+        return rows[row * run.cache.width + c.kvHeads * c.headDim + kv + i];
       };
-      int64_t first = c.window ? std::max<int64_t>(0, position + 1 - c.window) : 0;
+      int64_t first = c.firstOf(position);
       std::vector<double> expected = attend(std::vector<double>(from, from + c.headDim), first,
-                                            position, scale, c.headDim, key, value);
-      EXPECT_LT(distance(&out[(t * c.heads + h) * c.headDim], expected),
-                attentionTolerance(profile, bf16))
-          << "token " << t << " head " << h;
+                                            position, run.scale, c.headDim, key, value);
+      // Scores that grow are five times as large as those whose rounding is allowed for.
+      double tolerance = std::max(attentionTolerance(profile, bf16), c.growing ? 5e-5 : 0);
+      EXPECT_LT(distance(got, expected), tolerance) << "token " << t << " head " << h;
+      if (!c.byUnits(profile, bf16) || c.growing) continue;
+      auto top = [&](int64_t row) {
+        int64_t record = (t * c.splits + c.splitOf(position, row)) * c.heads + h;
+        return run.partial[record * (c.headDim + 16) + c.headDim];
+      };
+      Rounded rounded = attendRounded(std::vector<float>(from, from + c.headDim), first, position,
+                                      run.scale, c.headDim, top, key, value);
+      for (int64_t i = 0; i < c.headDim; ++i)
+        ASSERT_NEAR(got[i], rounded.value[i], rounded.tolerance[i])
+            << "token " << t << " head " << h << " element " << i;
     }
 }
 
@@ -148,6 +197,23 @@ TEST(Attention, MatchesDoubles) {
       for (const Gqa& c :
            {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70}, Gqa{6, 3, 16, 4, 0}})
         checkGqa(profile, c, bf16);
+}
+
+// Matrix units: heads that fill a quarter, a half and all of a tile's columns or leave some of them
+// unused, rows of one, two, three and four lines of tiles; windows that begin within a page.
+TEST(Attention, OfWholeTilesMatchesDoubles) {
+  for (const std::string& profile : runnableProfiles())
+    for (const Gqa& c : {Gqa{6, 2, 32, 2, 0}, Gqa{7, 1, 96, 3, 0}, Gqa{16, 1, 64, 2, 90},
+                         Gqa{16, 2, 128, 1, 0}, Gqa{12, 3, 64, 4, 150}, Gqa{20, 1, 64, 1, 0}})
+      if (!isGpu(profile)) checkGqa(profile, c, true);
+}
+
+// What was summed before is rescaled.
+TEST(Attention, FollowsScoresThatGrow) {
+  for (const std::string& profile : runnableProfiles())
+    for (const Gqa& c :
+         {Gqa{4, 1, 64, 1, 0, true}, Gqa{6, 2, 32, 2, 0, true}, Gqa{4, 4, 64, 1, 0, true}})
+      checkGqa(profile, c, true);
 }
 
 // Records written by the merge are what the encode kernel makes of its rows, to the byte.

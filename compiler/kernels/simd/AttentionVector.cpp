@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+// attention by vectors, a page at a time, a tile of query heads at a time.
+//
+// Scores: lanes = dimensions, a tile of tokens x heads keeps 16 sums that one shuffle tree turns
+// into 16 lanes; softmax: lanes = tokens; values: lanes = dimensions. The first tile of heads
+// brings the page's rows into the cache and asks for the next page's, at the end of a split for
+// those of the next one.
+#include <limits>
+
+#include "compiler/kernels/simd/Attention.h"
+
+using namespace mlir;
+
+namespace fathom::kernels {
+namespace {
+
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+
+class AttentionVector : public Attention {
+ public:
+  AttentionVector(KernelBuilder& k, AttentionInputs in)
+      : Attention(k, std::move(in)), sums_(k.registers() >= 32 ? 16 : 4) {
+    int64_t group = in_.group();
+    headTile_ = group >= 4 && sums_ == 16 ? 4 : group >= 2 ? 2 : 1;
+    tokenTile_ = sums_ / headTile_;
+  }
+
+ private:
+  void allocate() override;
+  void begin(Buf x, Val from) override;
+  void attend(Val page, Val rows, Val from) override;
+  void readSums(Val g, function_ref<void(Val i, Val v)> use) override;
+  std::pair<Val, Val> readWeights(Val g) override { return {k_.load(m_, g), k_.load(l_, g)}; }
+
+  Val rowAhead(Val r);
+  Val keyWords(Buf page, Val at, Val count);
+  void scores(Val page, Val ahead, Val rows, Val head);
+  void softmax(Val rows, Val from, Val head);
+  void values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs);
+
+  int64_t words() const { return in_.headDim / in_.form.per(); }
+  int64_t paddedWords() const { return (words() + 15) / 16 * 16; }
+  int64_t vectors() const { return in_.headDim / kLanes; }
+  // Heads filling the last tile repeat the last one.
+  int64_t paddedHeads() const { return (in_.group() + headTile_ - 1) / headTile_ * headTile_; }
+
+  const int64_t sums_;     // that fit the registers
+  int64_t headTile_ = 1;   // query heads at a time
+  int64_t tokenTile_ = 1;  // and tokens
+  Buf query_;              // words [padded heads][paddedWords]
+  Buf score_;              // f32 [headTile][page tokens]
+  Buf weight_;             // words [headTile][page tokens / per]
+  Buf sum_;                // u: f32 [padded heads][headDim], pairs of vectors tangled with pairs
+  Buf m_, l_, alpha_;      // f32 [padded heads]
+};
+
+void AttentionVector::allocate() {
+  const int64_t tile = 4 * headTile_ * in_.cache.pageTokens, padded = paddedHeads();
+  query_ = k_.scratch(in_.form.type(k_), 4 * padded * paddedWords());
+  score_ = k_.scratch(k_.f32(), tile);
+  weight_ = k_.scratch(in_.form.type(k_), tile / in_.form.per());
+  sum_ = k_.scratch(k_.f32(), 4 * padded * in_.headDim);
+  for (Buf* of : {&m_, &l_, &alpha_}) *of = k_.scratch(k_.f32(), 4 * padded);
+}
+
+void AttentionVector::begin(Buf x, Val from) {
+  int64_t headDim = in_.headDim, per = in_.form.per(), step = 16 * per;
+  k_.forLoop(k_.idx(0), k_.idx(paddedHeads()), 1, [&](Val g) {
+    Val head = from + min(g, k_.idx(in_.group() - 1)) * headDim;
+    k_.forRow(headDim, step, [&](Val i, Val count) {
+      int64_t elements = count ? headDim % step : step;
+      k_.store(loadQuery(k_, in_.form, x, head + i, elements, in_.scale), query_,
+               g * paddedWords() + i / per);
+    });
+    k_.store(k_.constant(k_.f32(), kNever), m_, g);
+    k_.store(k_.constant(k_.f32(), 0), l_, g);
+    k_.forLoop(k_.idx(0), k_.idx(headDim), kLanes,
+               [&](Val i) { k_.store(k_.zero(), sum_, g * headDim + i); });
+  });
+}
+
+// The row of a run that is asked for beside row r: rows of its stripes of 4 KB in turn, which come
+// faster than one stripe after the other.
+Val AttentionVector::rowAhead(Val r) {
+  int64_t stripes = in_.cache.runBytes() / 4096, tokens = in_.cache.pageTokens;
+  int64_t rows = tokens / std::max<int64_t>(stripes, 1);
+  if (stripes < 2 || rows * stripes != tokens) return r;
+  return r % stripes * rows + r / stripes;
+}
+
+// 16 words of a key. `page` is of words, or of elements that are widened here.
+Val AttentionVector::keyWords(Buf page, Val at, Val count) {
+  Val v = k_.load(page, at, kLanes, count);
+  return in_.form.pairs ? v : in_.cache.decode(v);
+}
+
+void AttentionVector::scores(Val page, Val ahead, Val rows, Val head) {
+  Type elem = in_.form.pairs ? k_.i32() : in_.cache.elem(k_);
+  Buf keys = k_.view(in_.rows, page, elem);
+  Val keyAt = keysAt() / in_.form.per();
+  Val aheadAt = ahead + k_.z() * in_.cache.runBytes();
+  int64_t elemBytes = in_.form.pairs ? 4 : in_.cache.elemBytes();
+  k_.forLoop(k_.idx(0), rows, tokenTile_, [&](Val t) {
+    Vals acc(tokenTile_ * headTile_, k_.zero());
+    auto add = [&](Val w, Val count, ArrayRef<Val> in) {
+      Vals out(in.begin(), in.end()), q;
+      for (int64_t h = 0; h < headTile_; ++h)
+        q.push_back(k_.load(query_, (head + h) * paddedWords() + w, kLanes));
+      for (int64_t i = 0; i < tokenTile_; ++i) {
+        k_.prefetch(in_.rows, aheadAt + rowAhead(t + i) * in_.cache.rowBytes + w * elemBytes, 2);
+        Val key = keyWords(keys, keyAt + (t + i) * words() + w, count);
+        for (int64_t h = 0; h < headTile_; ++h)
+          out[h * tokenTile_ + i] = in_.form.dot(out[h * tokenTile_ + i], key, q[h]);
+      }
+      return out;
+    };
+    int64_t whole = words() / 16 * 16;
+    if (whole)
+      acc = k_.forLoop(k_.idx(0), k_.idx(whole), 16, acc,
+                       [&](Val w, ArrayRef<Val> in) { return add(w, Val(), in); });
+    if (whole < words()) acc = add(k_.idx(whole), k_.idx(words() - whole), acc);
+    Val sums = reduceRows(acc);
+    for (int64_t h = 0; h < headTile_; ++h)
+      k_.store(slice(sums, h * tokenTile_, tokenTile_), score_, t + h * in_.cache.pageTokens);
+  });
+}
+
+// Probabilities of a tile of heads; tokens outside [from, rows) are not seen.
+void AttentionVector::softmax(Val rows, Val from, Val head) {
+  int64_t vecs = in_.cache.pageTokens / kLanes;
+  Val lane = k_.iota();
+  for (int64_t h = 0; h < headTile_; ++h) {
+    Vals s;
+    for (int64_t j = 0; j < vecs; ++j) {
+      Val token = lane + kLanes * j;
+      Val seen = token < toInt(rows, k_.i32());
+      if (in_.window) seen = seen & (token >= toInt(from, k_.i32()));
+      Val v = k_.load(score_, k_.idx(h * in_.cache.pageTokens + kLanes * j), kLanes);
+      s.push_back(select(seen, v, number(v, kNever)));
+    }
+    Val top;
+    for (Val v : s) top = top ? max(top, v) : v;
+    Val before = k_.load(m_, head + h);
+    Val m = max(reduceMax(top), before);
+    Val alpha = exp(before - m), sum;
+    for (int64_t j = 0; j < vecs; ++j) {
+      s[j] = exp(s[j] - m);
+      sum = sum ? sum + s[j] : s[j];
+    }
+    k_.store(m, m_, head + h);
+    k_.store(alpha, alpha_, head + h);
+    k_.store(fma(k_.load(l_, head + h), alpha, reduceAdd(sum)), l_, head + h);
+    int64_t to = h * in_.cache.pageTokens / in_.form.per();
+    for (int64_t j = 0; j < vecs; ++j) {
+      if (in_.form.pairs)
+        k_.store(bitcast(f32ToBf16(s[j]), k_.i32()), weight_, k_.idx(to + 8 * j));
+      else
+        k_.store(s[j], weight_, k_.idx(to + kLanes * j));
+    }
+  }
+}
+
+// Adds the page's tokens to `vecs` vectors of u of a tile of heads. Rows past the last may hold
+// anything: the last one takes their place, with probability 0.
+void AttentionVector::values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs) {
+  Buf data = k_.view(in_.rows, page, in_.cache.elem(k_));
+  Val valueAt = valuesAt() + vec0 * kLanes;
+  int64_t bytes = in_.cache.elemBytes();
+  auto at = [&](int64_t h, int64_t j) { return (head + h) * in_.headDim + (vec0 + j) * kLanes; };
+  Vals acc;
+  for (int64_t h = 0; h < headTile_; ++h)
+    for (int64_t j = 0; j < vecs; ++j)
+      acc.push_back(k_.load(sum_, at(h, j), kLanes) * k_.load(alpha_, head + h));
+  acc = k_.forLoop(k_.idx(0), rows, in_.form.per(), acc, [&](Val t, ArrayRef<Val> in) {
+    Vals out(in.begin(), in.end()), row;
+    Val from = valueAt + t * in_.headDim;
+    for (int64_t i = 0; i < in_.form.per(); ++i)
+      for (int64_t b = 0; b < kLanes * vecs * bytes; b += 64)
+        k_.prefetch(in_.rows, ahead + (valueAt + rowAhead(t + i) * in_.headDim) * bytes + b, 2);
+    if (in_.form.pairs) {
+      Val second = valueAt + min(t + 1, rows - 1) * in_.headDim;
+      for (int64_t j = 0; j + 1 < vecs; j += 2) {
+        auto [lo, hi] = tangle(k_.load(data, from + kLanes * j, 2 * kLanes),
+                               k_.load(data, second + kLanes * j, 2 * kLanes));
+        row.append({lo, hi});
+      }
+      if (vecs % 2) {
+        Val a = zext(k_.load(data, from + kLanes * (vecs - 1), kLanes), k_.i32());
+        Val b = zext(k_.load(data, second + kLanes * (vecs - 1), kLanes), k_.i32());
+        row.push_back(a | shl(b, 16));
+      }
+    } else {
+      for (int64_t j = 0; j < vecs; ++j)
+        row.push_back(in_.cache.decode(k_.load(data, from + kLanes * j, kLanes)));
+    }
+    for (int64_t h = 0; h < headTile_; ++h) {
+      Val p = splat(k_.load(weight_, (t + h * in_.cache.pageTokens) / in_.form.per()));
+      for (int64_t j = 0; j < vecs; ++j)
+        out[h * vecs + j] = in_.form.dot(out[h * vecs + j], row[j], p);
+    }
+    return out;
+  });
+  for (int64_t h = 0; h < headTile_; ++h)
+    for (int64_t j = 0; j < vecs; ++j) k_.store(acc[h * vecs + j], sum_, at(h, j));
+}
+
+void AttentionVector::attend(Val page, Val rows, Val from) {
+  Val at = pageAt(page), next = pageAhead(page);
+  k_.forLoop(k_.idx(0), k_.idx(paddedHeads()), headTile_, [&](Val head) {
+    // Only the first tile of heads asks for the next page; the others find this one in the cache.
+    Val ahead = select(head == 0, next, at);
+    scores(at, ahead, rows, head);
+    softmax(rows, from, head);
+    int64_t together = std::min(sums_ / headTile_, vectors());
+    int64_t whole = vectors() / together * together;
+    k_.forLoop(k_.idx(0), k_.idx(whole), together,
+               [&](Val v) { values(at, ahead, rows, head, v, together); });
+    if (whole < vectors()) values(at, ahead, rows, head, k_.idx(whole), vectors() - whole);
+  });
+}
+
+void AttentionVector::readSums(Val g, function_ref<void(Val i, Val v)> use) {
+  auto sum = [&](Val i) { return k_.load(sum_, g * in_.headDim + i, kLanes); };
+  int64_t tangled = in_.form.pairs ? in_.headDim / (2 * kLanes) * (2 * kLanes) : 0;
+  k_.forLoop(k_.idx(0), k_.idx(tangled), 2 * kLanes, [&](Val i) {
+    auto [lo, hi] = untangle(sum(i), sum(i + kLanes));
+    use(i, lo);
+    use(i + kLanes, hi);
+  });
+  k_.forLoop(k_.idx(tangled), k_.idx(in_.headDim), kLanes, [&](Val i) { use(i, sum(i)); });
+}
+
+}  // namespace
+
+std::unique_ptr<Attention> makeAttentionVector(KernelBuilder& k, AttentionInputs in) {
+  return std::make_unique<AttentionVector>(k, std::move(in));
+}
+
+}  // namespace fathom::kernels
