@@ -13,6 +13,7 @@ namespace {
 // of weights, 6 KB, and what a block of rows sums, 3 KB.
 constexpr int64_t kStretch = 6;
 constexpr int64_t kMostRows = 64;
+constexpr int64_t kHalfRows = kMatrixRows / 2;
 constexpr int64_t kGroupBytes = kTileRows * kGroup;            // of a group of signed weights
 constexpr int64_t kStepRows = kMatrixRows * kSuperblock;       // bytes of a step of a block of rows
 constexpr int64_t kBlockSums = kMatrixRows * kTileRows;
@@ -53,7 +54,8 @@ void LinearExact::packRow(Buf act, Val from, Val block, Val row, const Stretch& 
 
 void LinearExact::pack(Buf act, Val count, function_ref<Val(Val)> rowAt, const Stretch& stretch) {
   k_.forLoop(k_.idx(0), blocks_, 1, [&](Val block) {
-    k_.forLoop(k_.idx(0), k_.idx(kMatrixRows), 1, [&](Val row) {
+    Val rows = select(block < whole_, k_.idx(kMatrixRows), k_.idx(kHalfRows));
+    k_.forLoop(k_.idx(0), rows, 1, [&](Val row) {
       // Rows that are not there repeat the last one; nobody asks for their sums.
       packRow(act, rowAt(min(block * kMatrixRows + row, count - 1)), block, row, stretch);
     });
@@ -90,17 +92,17 @@ void LinearExact::unpack(const LinearTile::Weight& tile, const Stretch& stretch)
   });
 }
 
-// The integer sums of a group, into integers_.
-void LinearExact::integers(Val block, Val step, int64_t group) {
+// The integer sums of a group and `rows` rows, into integers_.
+void LinearExact::integers(Val block, int64_t rows, Val step, int64_t group) {
   ImplicitLocOpBuilder& b = k_.b();
   auto load = [&](int64_t rows, int64_t columns, Buf buf, Val at) -> Value {
     auto type = amx::TileType::get({rows, columns}, b.getI8Type());
     return amx::TileLoadOp::create(b, type, buf.mem, ValueRange{at.v()}, k_.idx(64).v());
   };
-  auto sums = amx::TileType::get({kMatrixRows, kTileRows}, b.getI32Type());
+  auto sums = amx::TileType::get({rows, kTileRows}, b.getI32Type());
   Val left = (block * kStretch + step) * kStepRows + kGroup * group;
   Value product = amx::TileMulIOp::create(
-      b, sums, load(kMatrixRows, kGroup, rows_, left),
+      b, sums, load(rows, kGroup, rows_, left),
       load(kGroup / 4, 64, weights_, (step * 2 + group) * kGroupBytes),
       amx::TileZeroOp::create(b, sums), /*isZextLhs=*/false, /*isZextRhs=*/false);
   Val at = k_.idx(group * kBlockSums);
@@ -119,18 +121,18 @@ void LinearExact::prefetch(const LinearTile::Weight& next, Val block, Val step) 
   });
 }
 
-void LinearExact::multiplyBlock(Val block, Val sumsAt, const Stretch& stretch,
+void LinearExact::multiplyBlock(Val block, int64_t rows, Val sumsAt, const Stretch& stretch,
                                 const LinearTile::Weight& next) {
   Val at = sumsAt + block * kBlockSums;
   Vals acc;
-  for (int64_t row = 0; row < kMatrixRows; ++row)
+  for (int64_t row = 0; row < rows; ++row)
     acc.push_back(k_.load(sums_, at + kTileRows * row, kTileRows));
   // The sums of a group are scaled while the next ones are made, so that they need not wait for
   // their product; before the first group stands one whose scales are zeros.
   auto scaled = [&](Val index, int64_t group, Vals& sums) {
     Val scale = k_.load(scales_, index * kTileRows, kTileRows);
     Val factors = (block * (2 * kStretch) + index) * kMatrixRows;
-    for (int64_t row = 0; row < kMatrixRows; ++row) {
+    for (int64_t row = 0; row < rows; ++row) {
       Val sum = toFloat(k_.load(integers_, k_.idx(group * kBlockSums + kTileRows * row), kTileRows));
       sums[row] = fma(sum, scale * k_.load(factors_, factors + row), sums[row]);
     }
@@ -138,20 +140,21 @@ void LinearExact::multiplyBlock(Val block, Val sumsAt, const Stretch& stretch,
   acc = k_.forLoop(k_.idx(0), stretch.count, 1, acc, [&](Val step, ArrayRef<Val> in) {
     Vals sums(in);
     prefetch(next, block, step);
-    integers(block, step, 0);
+    integers(block, rows, step, 0);
     scaled(step * 2, 1, sums);
-    integers(block, step, 1);
+    integers(block, rows, step, 1);
     scaled(step * 2 + 1, 0, sums);
     return sums;
   });
   scaled(stretch.count * 2, 1, acc);
-  for (int64_t row = 0; row < kMatrixRows; ++row)
+  for (int64_t row = 0; row < rows; ++row)
     k_.store(acc[row], sums_, at + kTileRows * row);
 }
 
 void LinearExact::multiply(Buf act, Val count, function_ref<Val(Val)> rowAt, Val groups,
                            function_ref<Weights(Val)> weightsOf) {
   blocks_ = (count + (kMatrixRows - 1)) / kMatrixRows;
+  whole_ = (count + (kMatrixRows - kHalfRows - 1)) / kMatrixRows;
   int64_t tileSums = chunkRows_ * kTileRows;
   k_.forLoop(k_.idx(0), groups * (kTiles * tileSums), tileSums, [&](Val tile) {
     k_.forLoop(tile, tile + blocks_ * kBlockSums, kTileRows,
@@ -172,8 +175,12 @@ void LinearExact::multiply(Buf act, Val count, function_ref<Val(Val)> rowAt, Val
         Val sumsAt = (group * kTiles + number) * tileSums;
         next[number].at = next[number].at + nextBegin;
         unpack(tile, stretch);
-        k_.forLoop(k_.idx(0), blocks_, 1,
-                   [&](Val block) { multiplyBlock(block, sumsAt, stretch, next[number]); });
+        k_.forLoop(k_.idx(0), whole_, 1, [&](Val block) {
+          multiplyBlock(block, kMatrixRows, sumsAt, stretch, next[number]);
+        });
+        k_.ifThen(whole_ < blocks_, [&] {
+          multiplyBlock(whole_, kHalfRows, sumsAt, stretch, next[number]);
+        });
       }
     });
   });

@@ -19,9 +19,9 @@ class LinearExact {
  public:
   static constexpr int64_t kTiles = kMatrixTiles;
   using Weights = llvm::SmallVector<LinearTile::Weight, kTiles>;
-  /// Rows from which on this is faster than LinearTile. A block of 16 rows costs the same however
-  /// many of them there are.
-  static constexpr int64_t kFewest = 7;
+  /// Rows from which on this is faster than LinearTile (measured, docs/design/010). A block of 16
+  /// rows costs the same however many of them there are, and the last one half where 8 are enough.
+  static constexpr int64_t kFewest = 13;
 
   /// For panels of at most `groups` groups of kTiles tiles. Takes scratch for chunkRows() rows.
   LinearExact(KernelBuilder& k, Enc enc, int64_t cols, int64_t groups);
@@ -45,14 +45,16 @@ class LinearExact {
   void packRow(Buf act, Val from, Val block, Val row, const Stretch& stretch);
   void unpackGroup(const LinearTile::Weight& tile, Val from, Val step, int64_t group);
   void unpack(const LinearTile::Weight& tile, const Stretch& stretch);
-  void integers(Val block, Val step, int64_t group);
+  void integers(Val block, int64_t rows, Val step, int64_t group);
   void prefetch(const LinearTile::Weight& next, Val block, Val step);
-  void multiplyBlock(Val block, Val sumsAt, const Stretch& stretch, const LinearTile::Weight& next);
+  void multiplyBlock(Val block, int64_t rows, Val sumsAt, const Stretch& stretch,
+                     const LinearTile::Weight& next);
 
   KernelBuilder& k_;
   WeightLayout layout_;
   int64_t chunkRows_;
-  Val blocks_;    // of 16 rows
+  Val blocks_;    // of 16 rows; the last one may be of 8
+  Val whole_;     // of them, those of 16
   Buf rows_;      // i8 [blocks][steps of a stretch][16 rows][64 columns]
   Buf factors_;   // f32 [16 zeros][blocks][groups of a stretch][16 rows]
   Buf weights_;   // i8 [groups of a stretch][8 words][16 outputs][4]
