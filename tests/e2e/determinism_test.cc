@@ -46,6 +46,17 @@ std::string Wide(int heads) {
   "torch_dtype": "bfloat16"})";
 }
 
+// And for its grouped-query attention, which wants heads of a multiple of 32 and at least three for
+// each of the cache: four heads are a quarter of a tile.
+std::string WideGrouped(int heads) {
+  return R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 128,
+  "intermediate_size": 192, "num_hidden_layers": 2, "head_dim": 64, "num_attention_heads": )" +
+         std::to_string(heads) + R"(, "num_key_value_heads": )" + std::to_string(heads / 4) + R"(,
+  "vocab_size": 256, "max_position_embeddings": 2048, "rms_norm_eps": 1e-06, "rope_theta": 10000,
+  "hidden_act": "silu", "attention_bias": false, "mlp_bias": false, "tie_word_embeddings": false,
+  "torch_dtype": "bfloat16"})";
+}
+
 struct Case {
   std::string device, target, golden, quantize;
   int wide = 0;  // heads of a random model instead of a golden
@@ -86,7 +97,8 @@ class Determinism : public ::testing::TestWithParam<Case> {
       prompt_ = SomeTokens(1105, 11);
       next_ = SomeTokens(kSteps, 12);
       const std::string config = TemporaryPath(".json");
-      std::ofstream(config) << Wide(GetParam().wide);
+      const bool grouped = GetParam().golden.starts_with("grouped");
+      std::ofstream(config) << (grouped ? WideGrouped : Wide)(GetParam().wide);
       Open(std::make_shared<CompiledFile>(config, GetParam().quantize, GetParam().target,
                                           std::vector<std::string>{"--weights=random:3"}),
            device.id);
@@ -239,7 +251,8 @@ const Case kCases[] = {{"cpu", "cpu:native", "deepseek_v3_group", "q4"},
                        {"ptx", "cuda:sm_80", "deepseek_v3_group", "q4"},
                        {"ptx", "cuda:sm_80", "qwen3_moe", "f32"},
                        {"cpu", "cpu:native", "wide_16", "q4", 16},
-                       {"cpu", "cpu:native", "wide_24", "q8", 24}};
+                       {"cpu", "cpu:native", "wide_24", "q8", 24},
+                       {"cpu", "cpu:native", "grouped_8", "q4", 8}};
 
 INSTANTIATE_TEST_SUITE_P(Devices, Determinism, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return info.param.name(); });
