@@ -85,12 +85,13 @@ void LatentAttention::rotateQueries(Val token, Val head0, Val position) {
   });
 }
 
-void LatentAttention::writePartial(Val token, Val head0) {
+// The records of the split; with `sums` u as well, which nobody reads beside an m of -inf.
+void LatentAttention::writePartial(Val token, Val head0, bool sums) {
   int64_t rank = in_.rank, record = rank + 16;
   Val to0 = (token * in_.splits + k_.x()) * in_.heads + head0;
   k_.forLoop(k_.idx(0), min(k_.idx(in_.heads) - head0, k_.idx(heads())), 1, [&](Val h) {
     Val to = (to0 + h) * record;
-    readSums(h, [&](Val i, Val v) { k_.store(v, in_.partial, to + i); });
+    if (sums) readSums(h, [&](Val i, Val v) { k_.store(v, in_.partial, to + i); });
     Val lane = k_.iota();
     Val tail = select(lane == 0, splat(k_.load(m_, h)), k_.zero());
     tail = select(lane == 1, splat(k_.load(l_, h)), tail);
@@ -113,26 +114,43 @@ void LatentAttention::emit() {
   tableAt_ = toIndex(k_.load(in_.sequence, token)) * in_.pages;
   Val used = (rows + (pageTokens - 1)) / pageTokens;
   lastPage_ = used - 1;
-  pageBegin_ = used * k_.x() / in_.splits;
-  pageEnd_ = used * (k_.x() + 1) / in_.splits;
+  // Workgroups without pages lie between the others, so that workers that claim some in a row get
+  // even shares.
+  Val splits = splitsOf(used);
+  auto begin = [&](Val x) { return used * (x * splits / in_.splits) / splits; };
+  pageBegin_ = begin(k_.x());
+  pageEnd_ = begin(k_.x() + 1);
 
-  k_.forLoop(k_.idx(0), k_.idx(heads() * sumsOfHead()), kLanes,
-             [&](Val i) { k_.store(k_.zero(), sum_, i); });
   k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val h) {
     k_.store(k_.constant(k_.vec(k_.f32()), kNever), m_, h);
     k_.store(k_.zero(), l_, h);
   });
-  k_.ifThen(pageBegin_ < pageEnd_, [&] {
+  Val some = pageBegin_ < pageEnd_;
+  k_.ifThen(some, [&] {
     k_.forLoop(k_.idx(0), k_.idx(in_.shape.groups), 1, [&](Val group) {
       if (in_.rotate) rotateQueries(token, head0 + group * kLanes, position);
       packQueries(token, head0, group);
     });
+    attendSplit(rows);
+    writePartial(token, head0, /*sums=*/true);
   });
-  k_.forLoop(pageBegin_, pageEnd_, blockPages(), [&](Val first) {
+  k_.ifThen(pageBegin_ >= pageEnd_, [&] { writePartial(token, head0, /*sums=*/false); });
+}
+
+void LatentAttention::attendSplit(Val rows) {
+  int64_t pageTokens = in_.cache.pageTokens;
+  k_.forLoop(k_.idx(0), k_.idx(heads() * sumsOfHead()), kLanes,
+             [&](Val i) { k_.store(k_.zero(), sum_, i); });
+  auto block = [&](Val first, function_ref<void(Val last, Val rows)> body) {
     Val last = min(first + blockPages(), pageEnd_);
-    attend(first, last, min(rows, last * pageTokens) - first * pageTokens);
+    body(last, min(rows, last * pageTokens) - first * pageTokens);
+  };
+  k_.forLoop(pageBegin_, pageEnd_, blockPages(), [&](Val first) {
+    block(first, [&](Val last, Val tokens) { attend(first, last, tokens); });
   });
-  writePartial(token, head0);
+  Val blocks = (pageEnd_ - pageBegin_ - 1) / blockPages();
+  Val first = pageBegin_ + blocks * blockPages();
+  block(first, [&](Val last, Val tokens) { finish(first, last, tokens); });
 }
 
 LogicalResult emitLatentAttention(KernelBuilder& k) {

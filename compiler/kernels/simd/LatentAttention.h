@@ -28,7 +28,8 @@ struct LatentInputs {
 
 /// The absorbed form, 16 `groups` heads of one token over one split of the context. The cache row
 /// is both key and value: score(h, t) = q[h] . row[t] over rank + dim, u[h] = sum_t p(h, t)
-/// row[t][0 .. rank). Work is blocked by blockPages() pages.
+/// row[t][0 .. rank). Work is blocked by blockPages() pages. A split without pages says no more than
+/// m = -inf and l = 0.
 class LatentAttention {
  public:
   LatentAttention(KernelBuilder& k, LatentInputs in) : k_(k), in_(std::move(in)) {}
@@ -39,6 +40,8 @@ class LatentAttention {
   static constexpr int64_t kLanes = 16;
 
   virtual int64_t blockPages() const = 0;
+  /// Of `pages` pages of a context, how many splits share them: at most in_.splits.
+  virtual Val splitsOf(Val pages) { return k_.idx(in_.splits); }
   virtual void allocate() = 0;
   /// Beside the packing of 32 elements of the queries of a group of 16 heads; the split has pages.
   virtual void besidePacking(Val group, int64_t element) {}
@@ -46,11 +49,15 @@ class LatentAttention {
   virtual int64_t sumsOfHead() const = 0;
   /// Gives use(i, v) all elements i .. i + 15 of head h's u.
   virtual void readSums(Val h, llvm::function_ref<void(Val i, Val v)> use) = 0;
-  /// Adds pages [first, last) to m_, l_ and sum_: `rows` tokens, at least one.
+  /// Adds pages [first, last) to m_, l_ and sum_: `rows` tokens, at least one, blockTokens() of all
+  /// blocks but the split's last.
   virtual void attend(Val first, Val last, Val rows) = 0;
+  /// Does what attend() left undone, after the split's last block, which it names again.
+  virtual void finish(Val first, Val last, Val rows) {}
 
   int64_t rowWords() const { return (in_.rank + in_.dim) / in_.form.per(); }
   int64_t heads() const { return kLanes * in_.shape.groups; }  // of a workgroup
+  int64_t blockTokens() const { return blockPages() * in_.cache.pageTokens; }
   /// Byte address of a page of the sequence.
   Val pageAt(Val page) { return in_.cache.pageAt(k_, in_.pageTable, tableAt_, page); }
 
@@ -67,7 +74,8 @@ class LatentAttention {
   void rotateQueries(Val token, Val head0, Val position);
   void packPart(Buf x, llvm::function_ref<Val(Val)> from, int64_t elements, Val group,
                 int64_t element0);
-  void writePartial(Val token, Val head0);
+  void attendSplit(Val rows);
+  void writePartial(Val token, Val head0, bool sums);
 
   Buf rotated_;  // f32 [16 heads][dim] with rotate
 };

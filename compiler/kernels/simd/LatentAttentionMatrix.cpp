@@ -3,7 +3,8 @@
 //
 //   scores   tokens x heads. Cache rows are left operands as they lie, 16 tokens of 32 elements;
 //            the packed queries, [word][16 heads], are right ones.
-//   softmax  vertical over scores[t][heads], as by vectors.
+//   softmax  vertical over scores[t][heads], as by vectors, beside the products that make the next
+//            block's scores: vectors keep one of two ports for their products then.
 //   values   heads x dimensions. Cache rows are right operands as they lie, too: a line of such a
 //            tile is a token and a word of it two dimensions, not two tokens, of which a left
 //            operand with zeros for the other half picks the even or the odd ones. That takes
@@ -35,6 +36,19 @@ constexpr int64_t kChunkSums = kMatrixRows * kChunk;
 // Lines of 4 KB: what prefetchers of the hardware take for a stream.
 constexpr int64_t kStripe = 64;
 
+/// e^x within 3e-6 of it, a thousandth of what rounding it to bf16 takes away; next to 0 below -87,
+/// of -inf and NaN too. x is at most kSlack.
+Val expOfWeight(Val x) {
+  ValueBuilder& k = x.k();
+  x = max(x, number(x, -87));
+  auto [n, bits] = k.roundProduct(x, 1.4426950408889634);
+  // n ln2 is off by 2e-9 n, no more.
+  Val r = fma(n, number(x, -0.6931471805599453), x), p = number(x, 4.151384712683976e-2);
+  for (double c : {0.1678747336214042, 0.5000301364956686, 0.9999668365262218, 1.0})
+    p = fma(p, r, number(x, c));
+  return bitcast(bitcast(p, k.i32()) + shl(bitcast(bits, k.i32()), 23), k.f32());
+}
+
 /// How `lines` of a stripe are shared out over `loops` loops of `steps` steps: `count` in every
 /// `every`-th step, perLoop in a loop; a few more than asked for.
 struct Pace {
@@ -54,8 +68,10 @@ class LatentAttentionMatrix : public LatentAttention {
   // products, of which longer blocks make more for each time that sums are read and written.
   int64_t blockPages() const override { return in_.shape.groups == 1 ? 1 : 2; }
   int64_t sumsOfHead() const override { return chunks() * kChunk; }
+  Val splitsOf(Val pages) override;
   void allocate() override;
   void attend(Val first, Val last, Val rows) override;
+  void finish(Val first, Val last, Val rows) override;
   void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
 
   void besidePacking(Val group, int64_t element) override;
@@ -64,35 +80,52 @@ class LatentAttentionMatrix : public LatentAttention {
     if (step % pace.every == 0) prefetch(page, first + step / pace.every * pace.count, pace.count);
   }
   Val pageAhead(Val page) { return pageAt(min(page + blockPages(), lastPage_)); }
-  void scores(Val page, Val rows, Val line0);
-  void softmax(Val first, Val rows, Val head);
+  void scores(Val page, Val rows, Val line0, const Pace& pace,
+              function_ref<void(Val t, int64_t step)> beside = nullptr);
+  void scoresBesideSoftmax(Val first, Val last);
+  void follow(Val rows, Val head);
   void rescale(Val head);
+  Val weigh(Val t, Val head, Val high, int64_t i);
+  void spread(Val t, Val head);
+  void softmax(Val rows, Val head);
+  void softmaxBeside(Val t, int64_t step, MutableArrayRef<Val> sums);
   void copyTail(Val page, Val rows);
   MatrixTerm term(Buf halves, int64_t lineWords, Val row, Val column, int64_t columns, Val head,
                   Val line, int64_t tokens);
+  void values(function_ref<void(Val head, Val chunk, int64_t columns, const MatrixSums&)> add);
   void addBlock(Val first, Val head, Val chunk, int64_t columns, const MatrixSums& sums);
-  void values(Val first, Val last, Val rows, Val chunk, int64_t columns);
-  void addPage(Val page, Val rows, Val line0, Val head, Val column, int64_t columns,
-               const MatrixSums& sums);
+  void addPages(Val first, Val last, Val rows, Val head, Val column, int64_t columns,
+                const MatrixSums& sums);
   Buf pageHalves(Val page) { return k_.view(in_.rows, pageAt(page), k_.b().getBF16Type()); }
+  Val scoreAt(Val t, Val head) { return t * heads() + head; }
 
-  int64_t blockTokens() const { return blockPages() * in_.cache.pageTokens; }
   int64_t rowElements() const { return in_.rank + in_.dim; }
   int64_t chunks() const { return (in_.rank + kChunk - 1) / kChunk; }
   // Scores are made of 64 tokens of a group at a time or of 16 of all groups: four tiles.
   bool oneGroup() const { return in_.shape.groups == 1; }
   int64_t scoreRows() const { return oneGroup() ? 4 * kMatrixRows : kMatrixRows; }
+  int64_t scoreLoops() const { return in_.cache.pageTokens / scoreRows(); }  // of a page
+  int64_t scoreSteps() const { return rowWords() / kMatrixWords; }           // of a loop
   // Tiles that share a sum of scores.
   int64_t parts() const { return in_.shape.groups == 2 ? 2 : 1; }
   int64_t partScores() const { return blockTokens() * heads(); }
 
   // Lines of a stripe of the page ahead that are asked for by the end of each part.
-  static constexpr int64_t kScored = 18, kWeighed = kScored + 16, kSummed = kStripe;
+  static constexpr int64_t kScored = 16, kSummed = kStripe;
 
   Buf score_;                  // f32 [parts][block tokens][heads]
+  Buf rounded_;                // bf16 [16 tokens][16 heads]: probabilities on their way to weight_
   Buf weight_, weightHalves_;  // words [16 heads of a group][even, odd][head][block tokens]
   Buf tail_, tailHalves_;      // bf16 [16][rank]: the last rows of a context, then zeros
 };
+
+// As many splits as pages in each: more of them add to what is packed, written and merged, fewer
+// would leave cores without work.
+Val LatentAttentionMatrix::splitsOf(Val pages) {
+  Val root = toIndex(truncToI32(sqrt(toFloat(toInt(pages, k_.i32())))));
+  root = select(root * root < pages, root + 1, root);
+  return min(root, k_.idx(in_.splits));
+}
 
 void LatentAttentionMatrix::allocate() {
   auto both = [&](Type type, int64_t bytes, Buf* halves) {
@@ -101,6 +134,7 @@ void LatentAttentionMatrix::allocate() {
     return k_.view(all, k_.idx(0), type);
   };
   score_ = k_.scratch(k_.f32(), 4 * parts() * partScores());
+  rounded_ = k_.scratch(k_.i16(), 2 * kMatrixRows * kLanes);
   weight_ = both(k_.i32(), 4 * heads() * 2 * blockTokens(), &weightHalves_);
   tail_ = both(k_.i16(), 2 * kMatrixRows * in_.rank, &tailHalves_);
 }
@@ -124,11 +158,12 @@ void LatentAttentionMatrix::besidePacking(Val group, int64_t element) {
 }
 
 // score_[part][line0 + t][heads] of the first `rows` tokens of a page, rounded up to tiles.
-void LatentAttentionMatrix::scores(Val page, Val rows, Val line0) {
+// `beside(t, step)` may emit what is done beside a step of those from t on.
+void LatentAttentionMatrix::scores(Val page, Val rows, Val line0, const Pace& pace,
+                                   function_ref<void(Val t, int64_t step)> beside) {
   int64_t words = rowWords();
   Buf data = pageHalves(page);
   Val ahead = pageAhead(page);
-  Pace pace(kScored, in_.cache.pageTokens / scoreRows(), words / kMatrixWords);
   k_.forLoop(k_.idx(0), rows, scoreRows(), [&](Val t) {
     MatrixTerm term{{}, {}, words};
     for (int64_t i = 0; i < scoreRows(); i += kMatrixRows)
@@ -140,54 +175,105 @@ void LatentAttentionMatrix::scores(Val page, Val rows, Val line0) {
     sums.partStride = partScores();
     matrixProduct(k_, term, sums, [&](size_t, int64_t step) {
       prefetch(ahead, t / scoreRows() * pace.perLoop, pace, step);
+      if (beside) beside(line0 + t, step);
     });
   });
 }
 
-// Probabilities of 16 heads and of `rows` tokens, rounded up to whole tiles, into weight_; the
-// rescaling of u into alpha_; the new m_ and l_.
-void LatentAttentionMatrix::softmax(Val first, Val rows, Val head) {
-  auto at = [&](Val t) { return t * heads() + head; };
+// The scores of a block beside the softmax of the block before, whose scores they replace: those of
+// a tile are read before the tile's new ones are written.
+void LatentAttentionMatrix::scoresBesideSoftmax(Val first, Val last) {
+  int64_t pageTokens = in_.cache.pageTokens;
+  Pace pace(kScored, scoreLoops(), scoreSteps());
+  k_.forLoop(k_.idx(0), k_.idx(blockPages()), 1, [&](Val i) {
+    Vals sums(in_.shape.groups);
+    // Behind the last page it once more, in whose place nothing is read.
+    scores(min(first + i, last - 1), k_.idx(pageTokens), i * pageTokens, pace,
+           [&](Val t, int64_t step) { softmaxBeside(t, step, sums); });
+  });
+}
+
+// Makes m_ the maximum by which the probabilities of `rows` tokens of 16 heads are scaled, and l_
+// and the sums relative to it. Scores up to the end of the last tile become -inf.
+void LatentAttentionMatrix::follow(Val rows, Val head) {
+  constexpr int64_t kChains = 4;
   Val end = (rows + (kMatrixRows - 1)) / kMatrixRows * kMatrixRows;
   Val m = k_.load(m_, head, kLanes), none = k_.constant(m.type(), kNever);
-  Vals top = k_.forLoop(k_.idx(0), rows, 1, {m}, [&](Val t, ArrayRef<Val> in) {
-    Val score = k_.load(score_, at(t), kLanes);
-    for (int64_t part = 1; part < parts(); ++part)
-      score = score + k_.load(score_, at(t) + part * partScores(), kLanes);
-    if (parts() > 1) k_.store(score, score_, at(t));
-    return Vals{max(score, in[0])};
+  k_.forLoop(rows, end, 1, [&](Val t) {
+    for (int64_t part = 0; part < parts(); ++part)
+      k_.store(part ? k_.zero() : none, score_, scoreAt(t, head) + part * partScores());
   });
-  k_.forLoop(rows, end, 1, [&](Val t) { k_.store(none, score_, at(t)); });
-  Val high = select(top[0] > m + kSlack, top[0], m);
-  Val alpha = exp(m - high), l = k_.load(l_, head, kLanes) * alpha;
-  int64_t pageTokens = in_.cache.pageTokens, tiles = pageTokens / kMatrixRows;
-  int64_t count = ceilDiv(kWeighed - kScored, tiles * in_.shape.groups);
-  Val sum = k_.forLoop(k_.idx(0), end, kMatrixRows, {l}, [&](Val t, ArrayRef<Val> in) {
-    Val step = head / kLanes * tiles + t % pageTokens / kMatrixRows;
-    Val ahead = pageAhead(first + t / pageTokens);
-    Vals rounded;
-    Val sum = in[0];
-    for (int64_t i = 0; i < kMatrixRows; ++i) {
-      Val p = exp(k_.load(score_, at(t + i), kLanes) - high);
-      rounded.push_back(zext(f32ToBf16(p), k_.i32()));
-      int64_t from = i * count / kMatrixRows, to = (i + 1) * count / kMatrixRows;
-      prefetch(ahead, step * count + (kScored + from), to - from);
-      sum = sum + p;
+  Vals top = k_.forLoop(k_.idx(0), end, kChains, Vals(kChains, m), [&](Val t, ArrayRef<Val> in) {
+    Vals out;
+    for (int64_t i = 0; i < kChains; ++i) {
+      Val at = scoreAt(t + i, head), score = k_.load(score_, at, kLanes);
+      for (int64_t part = 1; part < parts(); ++part)
+        score = score + k_.load(score_, at + part * partScores(), kLanes);
+      if (parts() > 1) k_.store(score, score_, at);
+      out.push_back(max(score, in[i]));
     }
-    Vals lines = transpose16(rounded);
-    for (int64_t h = 0; h < kLanes; ++h) {
-      Val to = (head * 2 + h) * blockTokens() + t;
-      k_.store(lines[h], weight_, to);
-      k_.store(shl(lines[h], 16), weight_, to + kLanes * blockTokens());
-    }
-    return Vals{sum};
-  })[0];
-  k_.store(sum, l_, head);
+    return out;
+  });
+  Val most = max(max(top[0], top[1]), max(top[2], top[3]));
+  Val high = select(most > m + kSlack, most, m);
+  Val alpha = exp(m - high);
+  k_.store(k_.load(l_, head, kLanes) * alpha, l_, head);
   k_.store(high, m_, head);
   k_.store(alpha, alpha_, head);
   // Nothing has been summed while m is -inf.
   Val behind = select(m > kNever, alpha, number(alpha, 1));
   k_.ifThen(reduceMin(behind) < 1.0, [&] { rescale(head); });
+}
+
+// The probability of token t of 16 heads, and it rounded into line i of rounded_.
+Val LatentAttentionMatrix::weigh(Val t, Val head, Val high, int64_t i) {
+  Val p = expOfWeight(k_.load(score_, scoreAt(t, head), kLanes) - high);
+  k_.store(f32ToBf16(p), rounded_, k_.idx(i * kLanes));
+  return p;
+}
+
+// The rounded probabilities of 16 tokens, from t on, into weight_.
+void LatentAttentionMatrix::spread(Val t, Val head) {
+  Vals rows;
+  for (int64_t i = 0; i < kMatrixRows; ++i)
+    rows.push_back(zext(k_.load(rounded_, k_.idx(i * kLanes), kLanes), k_.i32()));
+  Vals lines = transpose16(rows);
+  for (int64_t h = 0; h < kLanes; ++h) {
+    Val to = (head * 2 + h) * blockTokens() + t;
+    k_.store(lines[h], weight_, to);
+    k_.store(shl(lines[h], 16), weight_, to + kLanes * blockTokens());
+  }
+}
+
+// Probabilities of 16 heads and of `rows` tokens, rounded up to whole tiles.
+void LatentAttentionMatrix::softmax(Val rows, Val head) {
+  Val high = k_.load(m_, head, kLanes);
+  Val sum = k_.forLoop(k_.idx(0), rows, kMatrixRows, {k_.load(l_, head, kLanes)},
+                       [&](Val t, ArrayRef<Val> in) {
+                         Val sum = in[0];
+                         for (int64_t i = 0; i < kMatrixRows; ++i)
+                           sum = sum + weigh(t + i, head, high, i);
+                         spread(t, head);
+                         return Vals{sum};
+                       })[0];
+  k_.store(sum, l_, head);
+}
+
+// What of softmax is done beside a step of scores: of the tokens from t on a share of the tiles of
+// all groups, one after the other. A tile's rounding goes by way of memory, which also keeps the
+// compiler from putting it all behind the products, where nothing would hide it.
+void LatentAttentionMatrix::softmaxBeside(Val t, int64_t step, MutableArrayRef<Val> sums) {
+  int64_t tiles = scoreRows() / kMatrixRows, groups = in_.shape.groups;
+  int64_t all = tiles * groups * kMatrixRows;
+  for (int64_t i = all * step / scoreSteps(); i < all * (step + 1) / scoreSteps(); ++i) {
+    int64_t line = i % kMatrixRows, tile = i / kMatrixRows, group = tile / tiles;
+    Val head = k_.idx(group * kLanes), token = t + (tile % tiles * kMatrixRows);
+    Val& sum = sums[group];
+    if (tile % tiles == 0 && line == 0) sum = k_.load(l_, head, kLanes);
+    sum = sum + weigh(token + line, head, k_.load(m_, head, kLanes), line);
+    if (line == kMatrixRows - 1) spread(token, head);
+    if (line == kMatrixRows - 1 && tile % tiles == tiles - 1) k_.store(sum, l_, head);
+  }
 }
 
 // The sums of a chunk are lines of kPair: the even dimensions of 16 heads, then the odd ones.
@@ -248,71 +334,93 @@ MatrixTerm LatentAttentionMatrix::term(Buf halves, int64_t lineWords, Val row, V
   return term;
 }
 
-// The tokens of a page that is not there as a whole, or not with its neighbour.
-void LatentAttentionMatrix::addPage(Val page, Val rows, Val line0, Val head, Val column,
-                                    int64_t columns, const MatrixSums& sums) {
+// The tokens of pages of which not all may be there as a whole.
+void LatentAttentionMatrix::addPages(Val first, Val last, Val rows, Val head, Val column,
+                                     int64_t columns, const MatrixSums& sums) {
   int64_t pageTokens = in_.cache.pageTokens;
-  Buf data = pageHalves(page);
-  auto add = [&](Val t, int64_t tokens) {
-    matrixProduct(k_, term(data, rowWords(), t, column, columns, head, line0 + t, tokens), sums);
-  };
-  Val whole = rows / pageTokens * pageTokens, tiles = rows / kMatrixRows * kMatrixRows;
-  k_.forLoop(k_.idx(0), whole, pageTokens, [&](Val t) { add(t, pageTokens); });
-  k_.forLoop(whole, tiles, kMatrixRows, [&](Val t) { add(t, kMatrixRows); });
-  k_.ifThen(tiles < rows, [&] {
-    matrixProduct(k_,
-                  term(tailHalves_, in_.rank / 2, k_.idx(0), column, columns, head, line0 + tiles,
-                       kMatrixRows),
-                  sums);
+  k_.forLoop(first, last, 1, [&](Val page) {
+    Val line0 = (page - first) * pageTokens, inPage = min(rows - line0, k_.idx(pageTokens));
+    Buf data = pageHalves(page);
+    auto add = [&](Val t, int64_t tokens) {
+      matrixProduct(k_, term(data, rowWords(), t, column, columns, head, line0 + t, tokens), sums);
+    };
+    Val whole = inPage / pageTokens * pageTokens, tiles = inPage / kMatrixRows * kMatrixRows;
+    k_.forLoop(k_.idx(0), whole, pageTokens, [&](Val t) { add(t, pageTokens); });
+    k_.forLoop(whole, tiles, kMatrixRows, [&](Val t) { add(t, kMatrixRows); });
+    k_.ifThen(tiles < inPage, [&] {
+      matrixProduct(k_,
+                    term(tailHalves_, in_.rank / 2, k_.idx(0), column, columns, head,
+                         line0 + tiles, kMatrixRows),
+                    sums);
+    });
   });
 }
 
-// All tokens of a whole block.
+// All tokens of a whole block, while the one after the next is asked for.
 void LatentAttentionMatrix::addBlock(Val first, Val head, Val chunk, int64_t columns,
                                      const MatrixSums& sums) {
   int64_t pageTokens = in_.cache.pageTokens, groups = in_.shape.groups;
-  Pace pace(kSummed - kWeighed, chunks() * groups, pageTokens / kMatrixRows);
-  Val from = (chunk * groups + head / kLanes) * pace.perLoop + kWeighed;
+  Pace pace(kSummed - kScored, chunks() * groups, pageTokens / kMatrixRows);
+  Val from = (chunk * groups + head / kLanes) * pace.perLoop + kScored;
   SmallVector<MatrixTerm, 2> terms;
   Vals ahead;
   for (int64_t i = 0; i < blockPages(); ++i) {
     terms.push_back(term(pageHalves(first + i), rowWords(), k_.idx(0), chunk * kChunk, columns,
                          head, k_.idx(i * pageTokens), pageTokens));
-    ahead.push_back(pageAhead(first + i));
+    ahead.push_back(pageAhead(first + (blockPages() + i)));
   }
   matrixProduct(k_, terms, sums, [&](size_t page, int64_t step) {
     prefetch(ahead[page], from, pace, step);
   });
 }
 
-// Adds the block's tokens to `columns` dimensions of u.
-void LatentAttentionMatrix::values(Val first, Val last, Val rows, Val chunk, int64_t columns) {
-  k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
-    MatrixSums sums{sum_, head * sumsOfHead() + chunk * kChunkSums, k_.idx(kPair),
-                    /*accumulate=*/true};
-    Val full = rows == blockTokens();
-    k_.ifThen(full, [&] { addBlock(first, head, chunk, columns, sums); });
-    k_.forLoop(select(full, last, first), last, 1, [&](Val page) {
-      Val line0 = (page - first) * in_.cache.pageTokens;
-      Val inPage = min(rows - line0, k_.idx(in_.cache.pageTokens));
-      addPage(page, inPage, line0, head, chunk * kChunk, columns, sums);
+// Adds tokens to all of u: `add` those of 16 heads to `columns` dimensions of a chunk.
+void LatentAttentionMatrix::values(
+    function_ref<void(Val head, Val chunk, int64_t columns, const MatrixSums&)> add) {
+  auto ofChunk = [&](Val chunk, int64_t columns) {
+    k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
+      add(head, chunk, columns,
+          {sum_, head * sumsOfHead() + chunk * kChunkSums, k_.idx(kPair), /*accumulate=*/true});
+    });
+  };
+  int64_t whole = in_.rank / kChunk;
+  k_.forLoop(k_.idx(0), k_.idx(whole), 1, [&](Val chunk) { ofChunk(chunk, kChunk); });
+  if (whole < chunks()) ofChunk(k_.idx(whole), kPair);
+}
+
+// Of the split's first block the scores; of each later one the scores beside the softmax of the
+// block before it, and then that one's values.
+void LatentAttentionMatrix::attend(Val first, Val last, Val rows) {
+  int64_t pageTokens = in_.cache.pageTokens;
+  k_.ifThen(first == pageBegin_, [&] {
+    Pace pace(kStripe, scoreLoops(), scoreSteps());
+    k_.forLoop(first, last, 1, [&](Val page) {
+      Val line0 = (page - first) * pageTokens;
+      scores(page, min(rows - line0, k_.idx(pageTokens)), line0, pace);
+    });
+  });
+  k_.ifThen(first > pageBegin_, [&] {
+    k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes,
+               [&](Val head) { follow(k_.idx(blockTokens()), head); });
+    scoresBesideSoftmax(first, last);
+    values([&](Val head, Val chunk, int64_t columns, const MatrixSums& sums) {
+      addBlock(first - blockPages(), head, chunk, columns, sums);
     });
   });
 }
 
-void LatentAttentionMatrix::attend(Val first, Val last, Val rows) {
-  int64_t pageTokens = in_.cache.pageTokens;
-  k_.forLoop(first, last, 1, [&](Val page) {
-    Val line0 = (page - first) * pageTokens, inPage = min(rows - line0, k_.idx(pageTokens));
-    scores(page, inPage, line0);
+// The softmax and the values of the split's last block.
+void LatentAttentionMatrix::finish(Val first, Val last, Val rows) {
+  k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
+    follow(rows, head);
+    softmax(rows, head);
   });
-  k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) { softmax(first, rows, head); });
-  k_.ifThen(rows % kMatrixRows != 0,
-            [&] { copyTail(last - 1, rows - (last - 1 - first) * pageTokens); });
-  int64_t whole = in_.rank / kChunk;
-  k_.forLoop(k_.idx(0), k_.idx(whole), 1,
-             [&](Val chunk) { values(first, last, rows, chunk, kChunk); });
-  if (whole < chunks()) values(first, last, rows, k_.idx(whole), kPair);
+  k_.ifThen(rows % kMatrixRows != 0, [&] {
+    copyTail(last - 1, rows - (last - 1 - first) * in_.cache.pageTokens);
+  });
+  values([&](Val head, Val chunk, int64_t columns, const MatrixSums& sums) {
+    addPages(first, last, rows, head, chunk * kChunk, columns, sums);
+  });
 }
 
 }  // namespace
