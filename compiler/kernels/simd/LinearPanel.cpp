@@ -130,7 +130,7 @@ void LinearPanel::emitMatrices(KernelBuilder& k, Matrices& matrices, Val begin, 
 // The loops, outermost first: chunks of tokens whose activations stay in the L2 cache beside the
 // panel's weights; groups of tiles, so that weights come from memory once and from the cache for
 // the tokens behind the first; then tokens, many rows at a time. The rest of the tokens goes 4 and
-// 2 at a time; an odd one goes through the panel by itself.
+// 2 at a time; a token without others goes through the panel in a way of its own.
 void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk,
                               Places at) const {
   LinearTile tile(k, config.enc, config.act, config.cols);
@@ -140,13 +140,16 @@ void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chun
 
   k.forLoop(begin, end, chunk, [&](Val from) {
     Val to = min(from + chunk, end);
-    Val rest = (to - from) % many;
+    // An odd last row is computed twice, to the same values; a single one is a matter of its own.
+    Val rows = (to - from + 1) / 2 * 2, last = to - 1, single = to - from == 1;
+    rows = select(single, k.idx(0), rows);
+    Val rest = rows % many;
     // 8 rows are twice 4, each time long enough for half of the weights that come next to arrive.
-    if (many == 6) rest = select((rest == 2) & (to - from > many), k.idx(8), rest);
-    Val wholeEnd = to - rest;
+    if (many == 6) rest = select((rest == 2) & (rows > many), k.idx(8), rest);
+    Val wholeEnd = from + (rows - rest);
     auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles, bool behind = false) {
       llvm::SmallVector<Row, 8> places;
-      for (int64_t m = 0; m < rows; ++m) places.push_back(at(p + m));
+      for (int64_t m = 0; m < rows; ++m) places.push_back(at(min(p + m, last)));
       emitBlock(k, tile, places, p - from, tiles, behind);
     };
     k.forLoop(first_, last_, group, [&](Val t) {
@@ -160,7 +163,7 @@ void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chun
       }
       k.ifThen((rest & 2) != 0, [&] { block(wholeEnd + (rest & 4), 2, tiles); });
     });
-    k.ifThen((rest & 1) != 0, [&] { emitSingle(k, tile, at(to - 1), to - 1 - from); });
+    k.ifThen(single, [&] { emitSingle(k, tile, at(from), k.idx(0)); });
     if (config.records || heads.form)
       k.forLoop(from, to, 1, [&](Val p) { writeRecords(k, at(p), p - from); });
   });
