@@ -20,6 +20,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SCF/Utils/Utils.h"
 #include "mlir/Dialect/UB/IR/UBOps.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/PassManager.h"
@@ -96,6 +97,26 @@ LogicalResult lowerSignature(func::FuncOp func) {
   return success();
 }
 
+// Bodies of ifs marked `fathom.apart` become functions that nobody inlines.
+LogicalResult outline(func::FuncOp kernel) {
+  SmallVector<scf::IfOp> marked;
+  kernel.walk([&](scf::IfOp op) {
+    if (op->hasAttr("fathom.apart")) marked.push_back(op);
+  });
+  IRRewriter rewriter(kernel.getContext());
+  for (auto [number, op] : llvm::enumerate(marked)) {
+    rewriter.setInsertionPoint(kernel);
+    func::FuncOp apart;
+    if (failed(outlineIfOp(rewriter, op, &apart,
+                                (kernel.getName() + ".apart" + Twine(number)).str(), nullptr, "")))
+      return kernel.emitOpError("cannot outline a body");
+    apart->setAttr("llvm.linkage", LLVM::LinkageAttr::get(kernel.getContext(),
+                                                          LLVM::Linkage::Internal));
+    apart->setAttr("passthrough", rewriter.getStrArrayAttr({"noinline"}));
+  }
+  return success();
+}
+
 }  // namespace
 
 void registerLoweringDialects(DialectRegistry& registry) {
@@ -109,8 +130,9 @@ void registerLoweringDialects(DialectRegistry& registry) {
 LogicalResult lowerKernel(ModuleOp module) {
   // Not a pass, so nothing has loaded the dialects that the rewrite creates.
   module.getContext()->loadDialect<LLVM::LLVMDialect, arith::ArithDialect>();
-  for (auto func : module.getOps<func::FuncOp>())
-    if (failed(lowerSignature(func))) return failure();
+  auto kernels = llvm::to_vector(module.getOps<func::FuncOp>());
+  for (func::FuncOp kernel : kernels)
+    if (failed(outline(kernel)) || failed(lowerSignature(kernel))) return failure();
 
   PassManager pm(module.getContext());
   pm.addPass(createCanonicalizerPass());

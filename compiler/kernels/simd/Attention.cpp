@@ -22,6 +22,7 @@ AttentionInputs::AttentionInputs(KernelBuilder& k) {
   qLd = cfg.in("q_ld", 0, kMaxStride);
   splits = cfg.in("splits", 1, 4096);
   window = cfg.in("window", 0, kMaxStride);
+  unitsFrom = cfg.in("units_from", 0, kMaxStride, 1, 1024);
   rotate = cfg.b("rotate", false);
   if (rotate) {
     dim = cfg.in("dim", 2, headDim, 2);
@@ -117,8 +118,14 @@ void Attention::emit() {
 LogicalResult emitAttention(KernelBuilder& k) {
   AttentionInputs in(k);
   if (k.cfg().failed()) return failure();
-  auto make = in.units(k.profile()) ? makeAttentionMatrix : makeAttentionVector;
-  make(k, std::move(in))->emit();
+  if (!in.units(k.profile())) {
+    makeAttentionVector(k, std::move(in))->emit();
+    return success();
+  }
+  Val seen = toIndex(k.load(in.positions, k.y())) + 1;
+  if (in.window) seen = min(seen, k.idx(in.window));
+  k.ifThenApart(seen > in.unitsFrom, [&] { makeAttentionMatrix(k, in)->emit(); });
+  k.ifThen(seen <= in.unitsFrom, [&] { makeAttentionVector(k, in)->emit(); });
   return success();
 }
 

@@ -15,11 +15,13 @@ struct AttentionInputs {
 
   /// Query heads of a kv head: those of a workgroup.
   int64_t group() const { return heads / kvHeads; }
-  /// Whether matrix units make the products: of a bf16 cache whose rows are whole lines of tiles.
-  /// The choice depends on the model and the target alone.
+  /// Whether matrix units make the products: of a bf16 cache whose rows are whole lines of tiles,
+  /// for tokens that attend to more than `unitsFrom` tokens. Below, a split has a page or none, and
+  /// setting up the units takes longer than they save. The choice depends on the model, the target
+  /// and the token's own place.
   bool units(const TargetProfile& profile) const;
 
-  int64_t heads = 0, kvHeads = 0, headDim = 0, qLd = 0, splits = 0, window = 0;
+  int64_t heads = 0, kvHeads = 0, headDim = 0, qLd = 0, splits = 0, window = 0, unitsFrom = 0;
   double scale = 1, mscale = 1;
   bool rotate = false, interleaved = false;
   int64_t dim = 0;  // of a head, with rotate
@@ -36,6 +38,7 @@ class Attention {
  public:
   Attention(KernelBuilder& k, AttentionInputs in) : k_(k), in_(std::move(in)) {}
   virtual ~Attention() = default;
+  /// A workgroup: split x of token y, kv head z.
   void emit();
 
  protected:

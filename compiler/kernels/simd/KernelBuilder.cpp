@@ -150,6 +150,13 @@ void KernelBuilder::prefetch(Buf buf, Val i, int locality) {
 
 // --- Control flow --------------------------------------------------------------------------------
 
+void KernelBuilder::ifThenApart(Val cond, function_ref<void()> then) {
+  ifThen(cond, then);
+  // ifThen leaves the builder behind the op that it made.
+  Operation* made = &*std::prev(b_.getInsertionPoint());
+  made->setAttr("fathom.apart", b_.getUnitAttr());
+}
+
 void KernelBuilder::forRow(int64_t n, int64_t lanes, function_ref<void(Val, Val)> body) {
   int64_t whole = n / lanes * lanes;
   if (whole == lanes)

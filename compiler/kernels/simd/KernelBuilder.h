@@ -58,6 +58,9 @@ class KernelBuilder : public ValueBuilder {
   void prefetch(Buf buf, Val i, int locality = 3);  // 3 nearest .. 0 streaming
 
   // --- Control flow ------------------------------------------------------------------------------
+  /// As ifThen, with `then` in a function of its own: LLVM sets up matrix units where a function
+  /// that uses them begins, whether or not it comes to that.
+  void ifThenApart(Val cond, llvm::function_ref<void()> then);
   /// body(i, {}) for i = 0, lanes, 2 lanes ... while a whole vector fits in n, then body(i, rest)
   /// for what is left. The counts are what load and store take.
   void forRow(int64_t n, int64_t lanes, llvm::function_ref<void(Val i, Val count)> body);

@@ -107,6 +107,7 @@ TEST(LatentAttention, FollowsScoresThatGrow) {
 struct Gqa {
   int64_t heads, kvHeads, headDim, splits, window;
   bool growing = false;  // scores grow along the context, by 1 every 8 rows
+  int64_t unitsFrom = 0;  // tokens; those who attend to more do so by matrix units
 
   int64_t group() const { return heads / kvHeads; }
   // As the kernel has it.
@@ -145,7 +146,8 @@ struct GqaRun {
         profile, {{"a", "attention",
                    common + entry("kv_heads", c.kvHeads) + entry("head_dim", c.headDim) +
                        ", scale = " + number + entry("q_ld", qLd(c)) + entry("window", c.window) +
-                       ", " + cache.config(bf16)},
+                       (isGpu(profile) ? "" : entry("units_from", c.unitsFrom)) + ", " +
+                       cache.config(bf16)},
                   {"c", "attention_combine",
                    common + entry("width", c.headDim) + entry("out_ld", c.heads * c.headDim)}});
     if (!image) return;
@@ -188,6 +190,7 @@ void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
       double tolerance = std::max(attentionTolerance(profile, bf16), c.growing ? 5e-5 : 0);
       EXPECT_LT(distance(got, expected), tolerance) << "token " << t << " head " << h;
       if (!c.byUnits(profile, bf16) || c.growing) continue;
+      if (position + 1 - first <= c.unitsFrom) continue;
       auto top = [&](int64_t row) {
         int64_t record = (t * c.splits + c.splitOf(position, row)) * c.heads + h;
         return run.partial[record * (c.headDim + 16) + c.headDim];
@@ -209,11 +212,13 @@ TEST(Attention, MatchesDoubles) {
 }
 
 // Matrix units: heads that fill a quarter, a half and all of a tile's columns or leave some of them
-// unused, rows of one, two, three and four lines of tiles; windows that begin within a page.
+// unused, rows of one, two, three and four lines of tiles; windows that begin within a page; short
+// contexts by vectors.
 TEST(Attention, OfWholeTilesMatchesDoubles) {
   for (const std::string& profile : runnableProfiles())
     for (const Gqa& c : {Gqa{6, 2, 32, 2, 0}, Gqa{7, 1, 96, 3, 0}, Gqa{16, 1, 64, 2, 90},
-                         Gqa{16, 2, 128, 1, 0}, Gqa{12, 3, 64, 4, 150}, Gqa{20, 1, 64, 1, 0}})
+                         Gqa{16, 2, 128, 1, 0}, Gqa{12, 3, 64, 4, 150}, Gqa{20, 1, 64, 1, 0},
+                         Gqa{8, 2, 64, 2, 0, false, 64}, Gqa{4, 1, 32, 2, 90, false, 89}})
       if (!isGpu(profile)) checkGqa(profile, c, true);
 }
 
