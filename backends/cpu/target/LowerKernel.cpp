@@ -107,11 +107,11 @@ LogicalResult outline(func::FuncOp kernel) {
   for (auto [number, op] : llvm::enumerate(marked)) {
     rewriter.setInsertionPoint(kernel);
     func::FuncOp apart;
-    if (failed(outlineIfOp(rewriter, op, &apart,
-                                (kernel.getName() + ".apart" + Twine(number)).str(), nullptr, "")))
+    std::string name = (kernel.getName() + ".apart" + Twine(number)).str();
+    if (failed(outlineIfOp(rewriter, op, &apart, name, nullptr, "")))
       return kernel.emitOpError("cannot outline a body");
-    apart->setAttr("llvm.linkage", LLVM::LinkageAttr::get(kernel.getContext(),
-                                                          LLVM::Linkage::Internal));
+    apart->setAttr("llvm.linkage",
+                   LLVM::LinkageAttr::get(kernel.getContext(), LLVM::Linkage::Internal));
     apart->setAttr("passthrough", rewriter.getStrArrayAttr({"noinline"}));
   }
   return success();

@@ -104,7 +104,6 @@ void LatentAttention::emit() {
   query_ = k_.view(bytes, k_.idx(0), in_.form.type(k_));
   queryHalves_ = k_.view(bytes, k_.idx(0), k_.b().getBF16Type());
   for (Buf* of : {&m_, &l_, &alpha_}) *of = k_.scratch(k_.f32(), 4 * heads());
-  sum_ = k_.scratch(k_.f32(), 4 * heads() * sumsOfHead());
   if (in_.rotate) rotated_ = k_.scratch(k_.f32(), 4 * kLanes * in_.dim);
   allocate();
 
@@ -125,8 +124,7 @@ void LatentAttention::emit() {
     k_.store(k_.constant(k_.vec(k_.f32()), kNever), m_, h);
     k_.store(k_.zero(), l_, h);
   });
-  Val some = pageBegin_ < pageEnd_;
-  k_.ifThen(some, [&] {
+  k_.ifThen(pageBegin_ < pageEnd_, [&] {
     k_.forLoop(k_.idx(0), k_.idx(in_.shape.groups), 1, [&](Val group) {
       if (in_.rotate) rotateQueries(token, head0 + group * kLanes, position);
       packQueries(token, head0, group);
@@ -139,8 +137,7 @@ void LatentAttention::emit() {
 
 void LatentAttention::attendSplit(Val rows) {
   int64_t pageTokens = in_.cache.pageTokens;
-  k_.forLoop(k_.idx(0), k_.idx(heads() * sumsOfHead()), kLanes,
-             [&](Val i) { k_.store(k_.zero(), sum_, i); });
+  clearSums();
   auto block = [&](Val first, function_ref<void(Val last, Val rows)> body) {
     Val last = min(first + blockPages(), pageEnd_);
     body(last, min(rows, last * pageTokens) - first * pageTokens);

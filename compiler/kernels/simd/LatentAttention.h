@@ -45,11 +45,11 @@ class LatentAttention {
   virtual void allocate() = 0;
   /// Beside the packing of 32 elements of the queries of a group of 16 heads; the split has pages.
   virtual void besidePacking(Val group, int64_t element) {}
-  /// Floats of sum_ for a head.
-  virtual int64_t sumsOfHead() const = 0;
+  /// Makes u zeros.
+  virtual void clearSums() = 0;
   /// Gives use(i, v) all elements i .. i + 15 of head h's u.
   virtual void readSums(Val h, llvm::function_ref<void(Val i, Val v)> use) = 0;
-  /// Adds pages [first, last) to m_, l_ and sum_: `rows` tokens, at least one, blockTokens() of all
+  /// Adds pages [first, last) to m_, l_ and u: `rows` tokens, at least one, blockTokens() of all
   /// blocks but the split's last.
   virtual void attend(Val first, Val last, Val rows) = 0;
   /// Does what attend() left undone, after the split's last block, which it names again.
@@ -65,7 +65,6 @@ class LatentAttention {
   const LatentInputs in_;
   Buf query_, queryHalves_;  // words [groups][rowWords][16 heads], and their bf16
   Buf m_, l_, alpha_;        // f32 [heads]
-  Buf sum_;                  // u: f32 [heads][sumsOfHead()] in an order of the form's own
   Val tableAt_, pageBegin_, pageEnd_;
   Val lastPage_;  // of the context
 

@@ -5,23 +5,18 @@
 //            the packed queries, [word][16 heads], are right ones.
 //   softmax  vertical over scores[t][heads], as by vectors, beside the products that make the next
 //            block's scores: vectors keep one of two ports for their products then.
-//   values   heads x dimensions. Cache rows are right operands as they lie, too: a line of such a
-//            tile is a token and a word of it two dimensions, not two tokens, of which a left
-//            operand with zeros for the other half picks the even or the odd ones. That takes
-//            twice the products and is still less work than to interleave pairs of rows.
-//
-// The sums of a block are made in tiles and added to those in the L1 cache, a chunk of 64
-// dimensions at a time.
+//   values   As MatrixValues does: heads x dimensions, cache rows right operands as they lie.
 //
 // The maximum by which probabilities are scaled follows the true one only when it falls behind by
 // kSlack: sums are rescaled a few times per split, not with every block. e^8 more or less is
 // nothing to the range of float32 and bf16.
 #include <algorithm>
 #include <limits>
+#include <optional>
 
 #include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/LatentAttention.h"
-#include "compiler/kernels/simd/MatrixTile.h"
+#include "compiler/kernels/simd/MatrixValues.h"
 
 using namespace mlir;
 
@@ -30,9 +25,6 @@ namespace {
 
 constexpr double kNever = -std::numeric_limits<double>::infinity();
 constexpr double kSlack = 8;
-// Dimensions of a chunk: two right operands of 32, of each the even and the odd ones.
-constexpr int64_t kChunk = 64, kPair = 32;
-constexpr int64_t kChunkSums = kMatrixRows * kChunk;
 // Lines of 4 KB: what prefetchers of the hardware take for a stream.
 constexpr int64_t kStripe = 64;
 
@@ -67,12 +59,12 @@ class LatentAttentionMatrix : public LatentAttention {
   // With few heads memory is what counts, and a page the least to wait for; with many it is
   // products, of which longer blocks make more for each time that sums are read and written.
   int64_t blockPages() const override { return in_.shape.groups == 1 ? 1 : 2; }
-  int64_t sumsOfHead() const override { return chunks() * kChunk; }
   Val splitsOf(Val pages) override;
   void allocate() override;
   void attend(Val first, Val last, Val rows) override;
   void finish(Val first, Val last, Val rows) override;
-  void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
+  void clearSums() override { values_->clear(); }
+  void readSums(Val h, function_ref<void(Val i, Val v)> use) override { values_->read(h, use); }
 
   void besidePacking(Val group, int64_t element) override;
   void prefetch(Val page, Val first, int64_t count);
@@ -84,14 +76,11 @@ class LatentAttentionMatrix : public LatentAttention {
               function_ref<void(Val t, int64_t step)> beside = nullptr);
   void scoresBesideSoftmax(Val first, Val last);
   void follow(Val rows, Val head);
-  void rescale(Val head);
   Val weigh(Val t, Val head, Val high, int64_t i);
   void spread(Val t, Val head);
   void softmax(Val rows, Val head);
   void softmaxBeside(Val t, int64_t step, MutableArrayRef<Val> sums);
   void copyTail(Val page, Val rows);
-  MatrixTerm term(Buf halves, int64_t lineWords, Val row, Val column, int64_t columns, Val head,
-                  Val line, int64_t tokens);
   void values(function_ref<void(Val head, Val chunk, int64_t columns, const MatrixSums&)> add);
   void addBlock(Val first, Val head, Val chunk, int64_t columns, const MatrixSums& sums);
   void addPages(Val first, Val last, Val rows, Val head, Val column, int64_t columns,
@@ -100,7 +89,6 @@ class LatentAttentionMatrix : public LatentAttention {
   Val scoreAt(Val t, Val head) { return t * heads() + head; }
 
   int64_t rowElements() const { return in_.rank + in_.dim; }
-  int64_t chunks() const { return (in_.rank + kChunk - 1) / kChunk; }
   // Scores are made of 64 tokens of a group at a time or of 16 of all groups: four tiles.
   bool oneGroup() const { return in_.shape.groups == 1; }
   int64_t scoreRows() const { return oneGroup() ? 4 * kMatrixRows : kMatrixRows; }
@@ -114,9 +102,9 @@ class LatentAttentionMatrix : public LatentAttention {
   static constexpr int64_t kScored = 16, kSummed = kStripe;
 
   Buf score_;                  // f32 [parts][block tokens][heads]
-  Buf rounded_;                // bf16 [16 tokens][16 heads]: probabilities on their way to weight_
-  Buf weight_, weightHalves_;  // words [16 heads of a group][even, odd][head][block tokens]
+  Buf rounded_;                // bf16 [16 tokens][16 heads]: probabilities on their way to values_
   Buf tail_, tailHalves_;      // bf16 [16][rank]: the last rows of a context, then zeros
+  std::optional<MatrixValues> values_;
 };
 
 // As many splits as pages in each: more of them add to what is packed, written and merged, fewer
@@ -135,8 +123,8 @@ void LatentAttentionMatrix::allocate() {
   };
   score_ = k_.scratch(k_.f32(), 4 * parts() * partScores());
   rounded_ = k_.scratch(k_.i16(), 2 * kMatrixRows * kLanes);
-  weight_ = both(k_.i32(), 4 * heads() * 2 * blockTokens(), &weightHalves_);
   tail_ = both(k_.i16(), 2 * kMatrixRows * in_.rank, &tailHalves_);
+  values_.emplace(k_, heads(), in_.rank, blockTokens());
 }
 
 // Lines [first, first + count) of every stripe of a page. Side by side stripes come faster than one
@@ -222,7 +210,7 @@ void LatentAttentionMatrix::follow(Val rows, Val head) {
   k_.store(alpha, alpha_, head);
   // Nothing has been summed while m is -inf.
   Val behind = select(m > kNever, alpha, number(alpha, 1));
-  k_.ifThen(reduceMin(behind) < 1.0, [&] { rescale(head); });
+  k_.ifThen(reduceMin(behind) < 1.0, [&] { values_->rescale(head, kLanes, alpha_); });
 }
 
 // The probability of token t of 16 heads, and it rounded into line i of rounded_.
@@ -232,17 +220,13 @@ Val LatentAttentionMatrix::weigh(Val t, Val head, Val high, int64_t i) {
   return p;
 }
 
-// The rounded probabilities of 16 tokens, from t on, into weight_.
+// The rounded probabilities of 16 tokens, from t on, for the values.
 void LatentAttentionMatrix::spread(Val t, Val head) {
   Vals rows;
   for (int64_t i = 0; i < kMatrixRows; ++i)
     rows.push_back(zext(k_.load(rounded_, k_.idx(i * kLanes), kLanes), k_.i32()));
   Vals lines = transpose16(rows);
-  for (int64_t h = 0; h < kLanes; ++h) {
-    Val to = (head * 2 + h) * blockTokens() + t;
-    k_.store(lines[h], weight_, to);
-    k_.store(shl(lines[h], 16), weight_, to + kLanes * blockTokens());
-  }
+  for (int64_t h = 0; h < kLanes; ++h) values_->weigh(head, h, t, lines[h]);
 }
 
 // Probabilities of 16 heads and of `rows` tokens, rounded up to whole tiles.
@@ -276,33 +260,6 @@ void LatentAttentionMatrix::softmaxBeside(Val t, int64_t step, MutableArrayRef<V
   }
 }
 
-// The sums of a chunk are lines of kPair: the even dimensions of 16 heads, then the odd ones.
-void LatentAttentionMatrix::rescale(Val head) {
-  Val at = head * sumsOfHead();
-  k_.forLoop(k_.idx(0), k_.idx(kLanes), 1, [&](Val h) {
-    Val alpha = splat(k_.load(alpha_, head + h));
-    k_.forLoop(h * kPair, k_.idx(kLanes * sumsOfHead()), kLanes * kPair, [&](Val i) {
-      for (int64_t j = 0; j < kPair; j += kLanes)
-        k_.store(k_.load(sum_, at + i + j, kLanes) * alpha, sum_, at + i + j);
-    });
-  });
-}
-
-void LatentAttentionMatrix::readSums(Val h, function_ref<void(Val i, Val v)> use) {
-  SmallVector<int64_t> first, second;
-  for (int64_t i = 0; i < kLanes / 2; ++i) {
-    first.append({i, kLanes + i});
-    second.append({kLanes / 2 + i, kLanes + kLanes / 2 + i});
-  }
-  Val group = h / kLanes * (kLanes * sumsOfHead()) + h % kLanes * kPair;
-  k_.forLoop(k_.idx(0), k_.idx(in_.rank), kPair, [&](Val i) {
-    Val at = group + i / kChunk * kChunkSums + i % kChunk / 2;
-    Val even = k_.load(sum_, at, kLanes), odd = k_.load(sum_, at + kChunkSums / 2, kLanes);
-    use(i, permute(even, odd, first));
-    use(i + kLanes, permute(even, odd, second));
-  });
-}
-
 // The last rows % 16 rows of a page; what lies behind them may be anything, even NaN.
 void LatentAttentionMatrix::copyTail(Val page, Val rows) {
   Buf data = k_.view(in_.rows, pageAt(page), k_.i16());
@@ -319,21 +276,6 @@ void LatentAttentionMatrix::copyTail(Val page, Val rows) {
         [&](Val, Val) { return k_.constant(k_.vec(k_.i16(), 2 * kLanes), 0); });
 }
 
-// Probabilities of `tokens` tokens of the block, from `line` on, times those from `row` of `halves`
-// on. A word of K is a token here.
-MatrixTerm LatentAttentionMatrix::term(Buf halves, int64_t lineWords, Val row, Val column,
-                                       int64_t columns, Val head, Val line, int64_t tokens) {
-  MatrixTerm term;
-  term.words = tokens;
-  for (int64_t odd = 0; odd < 2; ++odd) {
-    Val at = (head * 2 + odd * kLanes) * blockTokens() + line;
-    term.left.push_back({weightHalves_, at * 2, k_.idx(2 * blockTokens())});
-  }
-  for (int64_t c = 0; c < columns; c += kPair)
-    term.right.push_back({halves, row * lineWords + (column + c) / 2, lineWords});
-  return term;
-}
-
 // The tokens of pages of which not all may be there as a whole.
 void LatentAttentionMatrix::addPages(Val first, Val last, Val rows, Val head, Val column,
                                      int64_t columns, const MatrixSums& sums) {
@@ -342,15 +284,18 @@ void LatentAttentionMatrix::addPages(Val first, Val last, Val rows, Val head, Va
     Val line0 = (page - first) * pageTokens, inPage = min(rows - line0, k_.idx(pageTokens));
     Buf data = pageHalves(page);
     auto add = [&](Val t, int64_t tokens) {
-      matrixProduct(k_, term(data, rowWords(), t, column, columns, head, line0 + t, tokens), sums);
+      matrixProduct(k_,
+                    values_->term(head, line0 + t, tokens, data, t * rowWords() + column / 2,
+                                  rowWords(), columns),
+                    sums);
     };
     Val whole = inPage / pageTokens * pageTokens, tiles = inPage / kMatrixRows * kMatrixRows;
     k_.forLoop(k_.idx(0), whole, pageTokens, [&](Val t) { add(t, pageTokens); });
     k_.forLoop(whole, tiles, kMatrixRows, [&](Val t) { add(t, kMatrixRows); });
     k_.ifThen(tiles < inPage, [&] {
       matrixProduct(k_,
-                    term(tailHalves_, in_.rank / 2, k_.idx(0), column, columns, head,
-                         line0 + tiles, kMatrixRows),
+                    values_->term(head, line0 + tiles, kMatrixRows, tailHalves_, column / 2,
+                                  in_.rank / 2, columns),
                     sums);
     });
   });
@@ -360,13 +305,13 @@ void LatentAttentionMatrix::addPages(Val first, Val last, Val rows, Val head, Va
 void LatentAttentionMatrix::addBlock(Val first, Val head, Val chunk, int64_t columns,
                                      const MatrixSums& sums) {
   int64_t pageTokens = in_.cache.pageTokens, groups = in_.shape.groups;
-  Pace pace(kSummed - kScored, chunks() * groups, pageTokens / kMatrixRows);
+  Pace pace(kSummed - kScored, values_->chunks() * groups, pageTokens / kMatrixRows);
   Val from = (chunk * groups + head / kLanes) * pace.perLoop + kScored;
   SmallVector<MatrixTerm, 2> terms;
   Vals ahead;
   for (int64_t i = 0; i < blockPages(); ++i) {
-    terms.push_back(term(pageHalves(first + i), rowWords(), k_.idx(0), chunk * kChunk, columns,
-                         head, k_.idx(i * pageTokens), pageTokens));
+    terms.push_back(values_->term(head, k_.idx(i * pageTokens), pageTokens, pageHalves(first + i),
+                                  chunk * (MatrixValues::kChunk / 2), rowWords(), columns));
     ahead.push_back(pageAhead(first + (blockPages() + i)));
   }
   matrixProduct(k_, terms, sums, [&](size_t page, int64_t step) {
@@ -379,13 +324,13 @@ void LatentAttentionMatrix::values(
     function_ref<void(Val head, Val chunk, int64_t columns, const MatrixSums&)> add) {
   auto ofChunk = [&](Val chunk, int64_t columns) {
     k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
-      add(head, chunk, columns,
-          {sum_, head * sumsOfHead() + chunk * kChunkSums, k_.idx(kPair), /*accumulate=*/true});
+      add(head, chunk, columns, values_->sums(head, chunk));
     });
   };
+  constexpr int64_t kChunk = MatrixValues::kChunk;
   int64_t whole = in_.rank / kChunk;
   k_.forLoop(k_.idx(0), k_.idx(whole), 1, [&](Val chunk) { ofChunk(chunk, kChunk); });
-  if (whole < chunks()) ofChunk(k_.idx(whole), kPair);
+  if (whole < values_->chunks()) ofChunk(k_.idx(whole), in_.rank % kChunk);
 }
 
 // Of the split's first block the scores; of each later one the scores beside the softmax of the
@@ -419,7 +364,7 @@ void LatentAttentionMatrix::finish(Val first, Val last, Val rows) {
     copyTail(last - 1, rows - (last - 1 - first) * in_.cache.pageTokens);
   });
   values([&](Val head, Val chunk, int64_t columns, const MatrixSums& sums) {
-    addPages(first, last, rows, head, chunk * kChunk, columns, sums);
+    addPages(first, last, rows, head, chunk * MatrixValues::kChunk, columns, sums);
   });
 }
 

@@ -25,7 +25,7 @@ class LatentAttentionVector : public LatentAttention {
 
  private:
   int64_t blockPages() const override { return staged() ? 1 : 2; }
-  int64_t sumsOfHead() const override { return in_.rank; }
+  void clearSums() override;
   void allocate() override;
   void attend(Val first, Val last, Val rows) override;
   void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
@@ -41,13 +41,20 @@ class LatentAttentionVector : public LatentAttention {
   Buf score_;   // f32 [block tokens][16 heads]
   Buf weight_;  // words of probabilities [block tokens / per][16 heads]; f32 ones share score_
   Buf wide_;    // staged rows: f32 [block tokens][rank + dim]
+  Buf sum_;     // u: f32 [16 heads][rank], pairs of vectors tangled when form.pairs
 };
 
 void LatentAttentionVector::allocate() {
-  int64_t block = blockPages() * in_.cache.pageTokens;
+  int64_t block = blockTokens();
+  sum_ = k_.scratch(k_.f32(), 4 * kLanes * in_.rank);
   score_ = k_.scratch(k_.f32(), 4 * kLanes * block);
   weight_ = in_.form.pairs ? k_.scratch(k_.i32(), 4 * kLanes * block / 2) : score_;
   if (staged()) wide_ = k_.scratch(k_.f32(), 4 * block * (in_.rank + in_.dim));
+}
+
+void LatentAttentionVector::clearSums() {
+  k_.forLoop(k_.idx(0), k_.idx(kLanes * in_.rank), kLanes,
+             [&](Val i) { k_.store(k_.zero(), sum_, i); });
 }
 
 // The rows of one page of a block, as words.
