@@ -24,6 +24,12 @@ class LinearTile {
     Val at;
   };
 
+  /// Tiles that come next, of which a block of rows asks for some: the share number `turn`.
+  struct Next {
+    llvm::SmallVector<Weight, 4> tiles;
+    Val turn;
+  };
+
   LinearTile(KernelBuilder& k, Enc enc, Act act, int64_t cols);
 
   /// True for the combinations that encodings.md allows.
@@ -38,10 +44,12 @@ class LinearTile {
 
   /// sums[m * tiles.size() + j], 16 lanes each, of the activation rows that begin at byte rows[m]
   /// of `act` and the tiles. Never reads beyond a row's K elements, rounded up as its record is.
-  /// The tiles are asked for ahead of their use, or, where they are in the cache, `later` is, a tile
-  /// like them.
+  /// The tiles are asked for ahead of their use, or, where they are in the cache, `later` is, a
+  /// tile like them; beside them a share of `next`.
   Vals sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles,
-            const Weight* later = nullptr);
+            const Weight* later = nullptr, const Next* next = nullptr);
+  /// Whether blocks of rows should have their shares.
+  bool shares() const;
 
   /// Asks for the beginnings of streams of tiles that go through sums() together, whose first lines
   /// would come one after another otherwise.
@@ -53,6 +61,7 @@ class LinearTile {
     llvm::ArrayRef<Val> rows;
     llvm::ArrayRef<Weight> tiles;
     const Weight* later;
+    const Next* next;
   };
 
   // body(i, acc) for i in [0, steps), `unroll` of them in a loop iteration.
