@@ -134,4 +134,15 @@ Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, d
   return bitcast(concat(f32ToBf16(part(0)), f32ToBf16(part(16))), k.i32());
 }
 
+Val expOfWeight(Val x) {
+  ValueBuilder& k = x.k();
+  x = max(x, number(x, -87));
+  auto [n, bits] = k.roundProduct(x, 1.4426950408889634);
+  // n ln2 is off by 2e-9 n, no more.
+  Val r = fma(n, number(x, -0.6931471805599453), x), p = number(x, 4.151384712683976e-2);
+  for (double c : {0.1678747336214042, 0.5000301364956686, 0.9999668365262218, 1.0})
+    p = fma(p, r, number(x, c));
+  return bitcast(bitcast(p, k.i32()) + shl(bitcast(bits, k.i32()), 23), k.f32());
+}
+
 }  // namespace fathom::kernels

@@ -99,6 +99,14 @@ void LatentAttention::writePartial(Val token, Val head0, bool sums) {
   });
 }
 
+// As many splits as pages in each: more of them add to what is packed, written and merged, fewer
+// would leave cores without work.
+Val LatentAttention::splitsOf(Val pages) {
+  Val root = toIndex(truncToI32(sqrt(toFloat(toInt(pages, k_.i32())))));
+  root = select(root * root < pages, root + 1, root);
+  return min(root, k_.idx(in_.splits));
+}
+
 void LatentAttention::emit() {
   Buf bytes = k_.scratch(k_.i8(), 4 * heads() * rowWords());
   query_ = k_.view(bytes, k_.idx(0), in_.form.type(k_));

@@ -40,8 +40,6 @@ class LatentAttention {
   static constexpr int64_t kLanes = 16;
 
   virtual int64_t blockPages() const = 0;
-  /// Of `pages` pages of a context, how many splits share them: at most in_.splits.
-  virtual Val splitsOf(Val pages) { return k_.idx(in_.splits); }
   virtual void allocate() = 0;
   /// Beside the packing of 32 elements of the queries of a group of 16 heads; the split has pages.
   virtual void besidePacking(Val group, int64_t element) {}
@@ -69,6 +67,7 @@ class LatentAttention {
   Val lastPage_;  // of the context
 
  private:
+  Val splitsOf(Val pages);
   void packQueries(Val token, Val head0, Val group);
   void rotateQueries(Val token, Val head0, Val position);
   void packPart(Buf x, llvm::function_ref<Val(Val)> from, int64_t elements, Val group,

@@ -28,19 +28,6 @@ constexpr double kSlack = 8;
 // Lines of 4 KB: what prefetchers of the hardware take for a stream.
 constexpr int64_t kStripe = 64;
 
-/// e^x within 3e-6 of it, a thousandth of what rounding it to bf16 takes away; next to 0 below -87,
-/// of -inf and NaN too. x is at most kSlack.
-Val expOfWeight(Val x) {
-  ValueBuilder& k = x.k();
-  x = max(x, number(x, -87));
-  auto [n, bits] = k.roundProduct(x, 1.4426950408889634);
-  // n ln2 is off by 2e-9 n, no more.
-  Val r = fma(n, number(x, -0.6931471805599453), x), p = number(x, 4.151384712683976e-2);
-  for (double c : {0.1678747336214042, 0.5000301364956686, 0.9999668365262218, 1.0})
-    p = fma(p, r, number(x, c));
-  return bitcast(bitcast(p, k.i32()) + shl(bitcast(bits, k.i32()), 23), k.f32());
-}
-
 /// How `lines` of a stripe are shared out over `loops` loops of `steps` steps: `count` in every
 /// `every`-th step, perLoop in a loop; a few more than asked for.
 struct Pace {
@@ -59,7 +46,6 @@ class LatentAttentionMatrix : public LatentAttention {
   // With few heads memory is what counts, and a page the least to wait for; with many it is
   // products, of which longer blocks make more for each time that sums are read and written.
   int64_t blockPages() const override { return in_.shape.groups == 1 ? 1 : 2; }
-  Val splitsOf(Val pages) override;
   void allocate() override;
   void attend(Val first, Val last, Val rows) override;
   void finish(Val first, Val last, Val rows) override;
@@ -101,19 +87,11 @@ class LatentAttentionMatrix : public LatentAttention {
   // Lines of a stripe of the page ahead that are asked for by the end of each part.
   static constexpr int64_t kScored = 16, kSummed = kStripe;
 
-  Buf score_;                  // f32 [parts][block tokens][heads]
-  Buf rounded_;                // bf16 [16 tokens][16 heads]: probabilities on their way to values_
-  Buf tail_, tailHalves_;      // bf16 [16][rank]: the last rows of a context, then zeros
+  Buf score_;              // f32 [parts][block tokens][heads]
+  Buf rounded_;            // bf16 [16 tokens][16 heads]: probabilities on their way to values_
+  Buf tail_, tailHalves_;  // bf16 [16][rank]: the last rows of a context, then zeros
   std::optional<MatrixValues> values_;
 };
-
-// As many splits as pages in each: more of them add to what is packed, written and merged, fewer
-// would leave cores without work.
-Val LatentAttentionMatrix::splitsOf(Val pages) {
-  Val root = toIndex(truncToI32(sqrt(toFloat(toInt(pages, k_.i32())))));
-  root = select(root * root < pages, root + 1, root);
-  return min(root, k_.idx(in_.splits));
-}
 
 void LatentAttentionMatrix::allocate() {
   auto both = [&](Type type, int64_t bytes, Buf* halves) {
@@ -314,18 +292,16 @@ void LatentAttentionMatrix::addBlock(Val first, Val head, Val chunk, int64_t col
                                   chunk * (MatrixValues::kChunk / 2), rowWords(), columns));
     ahead.push_back(pageAhead(first + (blockPages() + i)));
   }
-  matrixProduct(k_, terms, sums, [&](size_t page, int64_t step) {
-    prefetch(ahead[page], from, pace, step);
-  });
+  matrixProduct(k_, terms, sums,
+                [&](size_t page, int64_t step) { prefetch(ahead[page], from, pace, step); });
 }
 
 // Adds tokens to all of u: `add` those of 16 heads to `columns` dimensions of a chunk.
 void LatentAttentionMatrix::values(
     function_ref<void(Val head, Val chunk, int64_t columns, const MatrixSums&)> add) {
   auto ofChunk = [&](Val chunk, int64_t columns) {
-    k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes, [&](Val head) {
-      add(head, chunk, columns, values_->sums(head, chunk));
-    });
+    k_.forLoop(k_.idx(0), k_.idx(heads()), kLanes,
+               [&](Val head) { add(head, chunk, columns, values_->sums(head, chunk)); });
   };
   constexpr int64_t kChunk = MatrixValues::kChunk;
   int64_t whole = in_.rank / kChunk;
@@ -360,9 +336,8 @@ void LatentAttentionMatrix::finish(Val first, Val last, Val rows) {
     follow(rows, head);
     softmax(rows, head);
   });
-  k_.ifThen(rows % kMatrixRows != 0, [&] {
-    copyTail(last - 1, rows - (last - 1 - first) * in_.cache.pageTokens);
-  });
+  k_.ifThen(rows % kMatrixRows != 0,
+            [&] { copyTail(last - 1, rows - (last - 1 - first) * in_.cache.pageTokens); });
   values([&](Val head, Val chunk, int64_t columns, const MatrixSums& sums) {
     addPages(first, last, rows, head, chunk * MatrixValues::kChunk, columns, sums);
   });

@@ -6,10 +6,13 @@
 //   softmax  vertical over scores[t][16 heads]; running maximum and sum live in registers.
 //   values   lanes = dimensions, tiles of heads x vectors; the running sums u stay in scratch and
 //            are rescaled where they are loaded.
-// Every inner step of the scores prefetches one line of the rows two tiles of the page table ahead:
-// the lines of a tile of 16 rows are exactly as many as a row's words.
+// Every inner step of the scores prefetches one line of the page ahead, behind the split's last
+// page of the next split's first, which the same worker is likely to read next: the lines of a tile
+// of 16 rows are exactly as many as a row's words. A split's first page is asked for while its
+// queries are packed.
 #include <limits>
 
+#include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/LatentAttention.h"
 
 using namespace mlir;
@@ -24,14 +27,18 @@ class LatentAttentionVector : public LatentAttention {
   using LatentAttention::LatentAttention;
 
  private:
-  int64_t blockPages() const override { return staged() ? 1 : 2; }
+  // A page is the least to wait for at the beginning of a split, and longer blocks are not faster.
+  int64_t blockPages() const override { return 1; }
   void clearSums() override;
   void allocate() override;
   void attend(Val first, Val last, Val rows) override;
   void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
+  void besidePacking(Val group, int64_t element) override;
 
   // bf16 rows are widened into scratch page by page.
   bool staged() const { return in_.cache.bf16 && !in_.form.pairs; }
+  // Staging reads its rows in order, which prefetchers of the hardware follow.
+  bool asksAhead() const { return !staged() && k_.registers() >= 32; }
   Operand rowsOf(Val page);
   void stage(Val pageAt, Val rows);
   void scores(Val page, Val nextPage, Val rows, Val line0);
@@ -50,6 +57,15 @@ void LatentAttentionVector::allocate() {
   score_ = k_.scratch(k_.f32(), 4 * kLanes * block);
   weight_ = in_.form.pairs ? k_.scratch(k_.i32(), 4 * kLanes * block / 2) : score_;
   if (staged()) wide_ = k_.scratch(k_.f32(), 4 * block * (in_.rank + in_.dim));
+}
+
+void LatentAttentionVector::besidePacking(Val group, int64_t element) {
+  if (!asksAhead()) return;
+  constexpr int64_t kStep = 32;  // elements packed at a time
+  int64_t lines = in_.cache.pageTokens * in_.cache.rowBytes / 64;
+  int64_t count = ceilDiv(lines, (in_.rank + in_.dim) / kStep);
+  Val from = pageAt(pageBegin_) + element / kStep * count * 64;
+  for (int64_t line = 0; line < count; ++line) k_.prefetch(in_.rows, from + line * 64, 2);
 }
 
 void LatentAttentionVector::clearSums() {
@@ -86,7 +102,7 @@ void LatentAttentionVector::scores(Val page, Val nextPage, Val rows, Val line0) 
         k_.idx(0), k_.idx(words), unroll, Vals(tile, k_.zero()), [&](Val w, ArrayRef<Val> in) {
           Vals out(in.begin(), in.end());
           for (int64_t u = 0; u < unroll; ++u) {
-            if (!staged() && tile == 16) k_.prefetch(in_.rows, ahead + (w + u) * 64, 2);
+            if (asksAhead()) k_.prefetch(in_.rows, ahead + (w + u) * 64, 2);
             Val q = k_.load(query_, (w + u) * kLanes, kLanes);
             for (int64_t i = 0; i < tile; ++i) {
               Val row = splat(k_.load(from.buf, tileAt + w + (u + i * from.outer)));
@@ -109,10 +125,13 @@ void LatentAttentionVector::softmax(Val rows) {
                 max(k_.load(score_, (t + 1) * kLanes, kLanes), in[1])};
   });
   Val high = max(top[0], top[1]);
+  auto weight = [&](Val t) {
+    Val x = k_.load(score_, t * kLanes, kLanes) - high;
+    return in_.form.pairs ? expOfWeight(x) : exp(x);
+  };
   Val alpha = exp(m - high), l = k_.load(l_, zero, kLanes) * alpha;
   Vals sums = k_.forLoop(zero, even, 2, {l, k_.zero()}, [&](Val t, ArrayRef<Val> in) {
-    Val a = exp(k_.load(score_, t * kLanes, kLanes) - high);
-    Val b = exp(k_.load(score_, (t + 1) * kLanes, kLanes) - high);
+    Val a = weight(t), b = weight(t + 1);
     if (in_.form.pairs) {
       k_.store(in_.form.join(a, b), weight_, t / 2 * kLanes);
     } else {
@@ -202,9 +221,8 @@ void LatentAttentionVector::attend(Val first, Val last, Val rows) {
   if (staged()) stage(first, rows);
   k_.forLoop(first, last, 1, [&](Val page) {
     Val line0 = (page - first) * in_.cache.pageTokens;
-    Val next = page + blockPages();
-    next = select(next < pageEnd_, next, page);
-    scores(page, next, min(rows - line0, k_.idx(in_.cache.pageTokens)), line0);
+    scores(page, min(page + blockPages(), lastPage_),
+           min(rows - line0, k_.idx(in_.cache.pageTokens)), line0);
   });
   softmax(rows);
   // Tangled pairs of vectors want two at a time; narrow register files one.
