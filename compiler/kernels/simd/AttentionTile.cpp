@@ -71,21 +71,30 @@ Vals transpose16(ArrayRef<Val> rows) {
   return out;
 }
 
-// Sums of four rows within each 128-bit lane: element 4 l + i holds a part of row i.
-static Val reduceFour(ArrayRef<Val> r) {
-  Val even = unpack32(r[0], r[2], 0) + unpack32(r[0], r[2], 2);
-  Val odd = unpack32(r[1], r[3], 0) + unpack32(r[1], r[3], 2);
-  return unpack32(even, odd, 0) + unpack32(even, odd, 2);
+using Combine = function_ref<Val(Val, Val)>;
+
+// Four rows combined within each 128-bit lane: element 4 l + i holds a part of row i.
+static Val reduceFour(ArrayRef<Val> r, Combine with) {
+  Val even = with(unpack32(r[0], r[2], 0), unpack32(r[0], r[2], 2));
+  Val odd = with(unpack32(r[1], r[3], 0), unpack32(r[1], r[3], 2));
+  return with(unpack32(even, odd, 0), unpack32(even, odd, 2));
+}
+
+static Val reduceFourWhole(ArrayRef<Val> rows, Combine with) {
+  Val v = reduceFour(rows, with);
+  v = with(slice(v, 0, 8), slice(v, 8, 8));
+  return with(slice(v, 0, 4), slice(v, 4, 4));
+}
+
+Val largestOfRows(ArrayRef<Val> rows) {
+  return reduceFourWhole(rows, [](Val a, Val b) { return max(a, b); });
 }
 
 Val reduceRows(ArrayRef<Val> rows) {
-  if (rows.size() == 4) {
-    Val v = reduceFour(rows);
-    v = slice(v, 0, 8) + slice(v, 8, 8);
-    return slice(v, 0, 4) + slice(v, 4, 4);
-  }
+  auto add = [](Val a, Val b) { return a + b; };
+  if (rows.size() == 4) return reduceFourWhole(rows, add);
   Val four[4];
-  for (int i = 0; i < 4; ++i) four[i] = reduceFour(rows.slice(4 * i, 4));
+  for (int i = 0; i < 4; ++i) four[i] = reduceFour(rows.slice(4 * i, 4), add);
   Val low = lanes128(four[0], four[1], 0) + lanes128(four[0], four[1], 1);
   Val high = lanes128(four[2], four[3], 0) + lanes128(four[2], four[3], 1);
   return lanes128(low, high, 0) + lanes128(low, high, 1);

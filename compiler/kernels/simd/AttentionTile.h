@@ -45,6 +45,8 @@ Vals transpose16(llvm::ArrayRef<Val> rows);
 
 /// lane l = the sum of the lanes of rows[l]; 16 or 4 rows of 16 lanes give as many lanes.
 Val reduceRows(llvm::ArrayRef<Val> rows);
+/// The same of 4 rows with their largest lanes.
+Val largestOfRows(llvm::ArrayRef<Val> rows);
 
 /// Interleaved 16-bit halves of 128-bit lanes, as vpunpcklwd and vpunpckhwd give them, and back:
 /// lane order of the two results is restored by untangle.

@@ -11,7 +11,6 @@ namespace fathom::kernels {
 namespace {
 
 constexpr int64_t kLanes = 16;
-constexpr int64_t kRows = 4;
 // Columns of keys or values that matrix units expand at a time, of 16 tokens.
 constexpr int64_t kColumns = 64;
 // Queries of a block. Expanding a page costs as much as 2 rank (nope + v) / (nope + dim + v) rows
@@ -35,6 +34,7 @@ class Expanded {
   Weights weights(Buf weight, int64_t rows, Val head);
   void decodeSuperblock(const WeightLayout& layout, Buf weight, Val from, Buf to, Val toAt);
   void transposePage(Val page, Val rows);
+  void forLines(int64_t lines, int64_t vecs, llvm::function_ref<void(Val line, int64_t)> body);
   void expandKeys(QueryBlock& block);
   void expandValues(QueryBlock& block, Val page, Val rows);
   void expandByMatrixUnits(QueryBlock& block, Val page, Val rows);
@@ -45,6 +45,10 @@ class Expanded {
     return form_.pairs ? v : cache_.decode(v);
   }
 
+  // A register tile: half of the registers are sums. Two vectors of rank words stay in the L1
+  // cache, while all rows go by.
+  int64_t tileVecs() const { return k_.registers() < 32 ? 1 : 2; }
+  int64_t tileRows() const { return k_.registers() / 2 / tileVecs(); }
   int64_t rankWords() const { return rank_ / form_.per(); }
   int64_t rowWords() const { return (rank_ + dim_) / form_.per(); }
 
@@ -58,7 +62,7 @@ class Expanded {
   Buf rows_;
   Weights uk_, uv_;  // tile16 words: (row n, word w) at n/16 tile + 16 w + n%16
   int64_t tileWords_ = 0;
-  Buf latent_;  // words of a page's latents, transposed: [rank words][page tokens]
+  Buf latent_;  // words of a page's latents, transposed: [page tokens / 16][rank words][16]
   Buf wide_;    // bf16 latents widened: [page tokens][rank]
   Buf tile_;    // sums of matrix units: float32 [16 tokens][kColumns]
 };
@@ -148,35 +152,38 @@ void Expanded::transposePage(Val page, Val rows) {
           if (wide_.mem) k_.store(v, wide_, (t + r) * rank_ + w);
           return v;
         },
-        latent_, t, cache_.pageTokens);
+        latent_, t * rankWords(), kLanes);
   });
+}
+
+void Expanded::forLines(int64_t lines, int64_t vecs, function_ref<void(Val, int64_t)> body) {
+  int64_t whole = lines / vecs * vecs;
+  k_.forLoop(k_.idx(0), k_.idx(whole), vecs, [&](Val line) { body(line, vecs); });
+  if (whole < lines) body(k_.idx(whole), lines - whole);
 }
 
 // Keys: nope rows of w_uk times the latents, then the rotated part as it is in the cache.
 void Expanded::expandKeys(QueryBlock& block) {
-  int64_t vecs = std::max<int64_t>(k_.registers() / 2 / kRows, 1), pageTokens = cache_.pageTokens;
-  int64_t lines = pageTokens / kLanes;
+  int64_t vecs = tileVecs(), rows = tileRows(), pageTokens = cache_.pageTokens;
   auto tile = [&](Val n, Val line, int64_t count) {
-    Operand a = uk_.words, b{latent_, line * kLanes, kLanes, pageTokens};
+    Operand a = uk_.words, b{latent_, line * (rankWords() * kLanes), rankWords() * kLanes, kLanes};
     a.at = n / kTileRows * tileWords_ + n % kTileRows;
-    Vals c = product(k_, form_, a, b, kRows, count, rankWords(), Vals(kRows * count, k_.zero()));
-    for (int64_t r = 0; r < kRows; r += form_.per())
+    Vals c = product(k_, form_, a, b, rows, count, rankWords(), Vals(rows * count, k_.zero()));
+    for (int64_t r = 0; r < rows; r += form_.per())
       for (int64_t j = 0; j < count; ++j) {
         Val key =
             form_.pairs ? packBf16(c[r * count + j], c[(r + 1) * count + j]) : c[r * count + j];
         k_.store(key, block.keys, (n + r) / form_.per() * pageTokens + (line + j) * kLanes);
       }
   };
-  int64_t whole = lines / vecs * vecs;
-  k_.forLoop(k_.idx(0), k_.idx(nope_), kRows, [&](Val n) {
-    k_.forLoop(k_.idx(0), k_.idx(whole), vecs, [&](Val line) { tile(n, line, vecs); });
-    if (whole < lines) tile(n, k_.idx(whole), lines - whole);
+  forLines(pageTokens / kLanes, vecs, [&](Val line, int64_t count) {
+    k_.forLoop(k_.idx(0), k_.idx(nope_), rows, [&](Val n) { tile(n, line, count); });
   });
 }
 
 // Values: latent rows times w_uv, whose tiles have their 16 rows in the lanes already.
 void Expanded::expandValues(QueryBlock& block, Val page, Val rows) {
-  int64_t vecs = std::max<int64_t>(k_.registers() / 2 / kRows, 1), tiles = v_ / kTileRows;
+  int64_t vecs = tileVecs(), tall = tileRows();
   Operand a{wide_, k_.idx(0), rank_, 1};
   if (!wide_.mem) a = {k_.view(rows_, page, form_.type(k_)), k_.idx(0), rowWords(), 1};
   auto tile = [&](Val t, Val line, int64_t count) {
@@ -184,18 +191,16 @@ void Expanded::expandValues(QueryBlock& block, Val page, Val rows) {
     from.at = t * a.outer;
     b.at = line * tileWords_;
     b.outer = tileWords_;
-    Vals c = product(k_, form_, from, b, kRows, count, rankWords(), Vals(kRows * count, k_.zero()));
-    for (int64_t r = 0; r < kRows; ++r)
+    Vals c = product(k_, form_, from, b, tall, count, rankWords(), Vals(tall * count, k_.zero()));
+    for (int64_t r = 0; r < tall; ++r)
       for (int64_t j = 0; j < count; ++j)
         c[r * count + j] = select(t + r < rows, c[r * count + j], k_.zero());
-    for (int64_t r = 0; r < kRows; r += 2)
+    for (int64_t r = 0; r < tall; r += 2)
       for (int64_t j = 0; j < count; ++j)
         block.storeValue(t + r, (line + j) * kLanes, c[r * count + j], c[(r + 1) * count + j]);
   };
-  int64_t whole = tiles / vecs * vecs;
-  k_.forLoop(k_.idx(0), rows, kRows, [&](Val t) {
-    k_.forLoop(k_.idx(0), k_.idx(whole), vecs, [&](Val line) { tile(t, line, vecs); });
-    if (whole < tiles) tile(t, k_.idx(whole), tiles - whole);
+  forLines(v_ / kTileRows, vecs, [&](Val line, int64_t count) {
+    k_.forLoop(k_.idx(0), rows, tall, [&](Val t) { tile(t, line, count); });
   });
 }
 

@@ -39,7 +39,7 @@ QueryBlock::QueryBlock(KernelBuilder& k, Words form, int64_t capacity, int64_t k
       valueWidth_(valueWidth),
       pageTokens_(pageTokens),
       window_(window),
-      scale_(scale),
+      scale_(form.pairs ? scale * 1.4426950408889634 : scale),
       matrix_(form.pairs && k.profile().amx && keyElements % 32 == 0 && keyElements <= 512 &&
               pageTokens % 32 == 0),
       rows_(matrix_ ? kMatrixRows : kRows),
@@ -119,34 +119,53 @@ void QueryBlock::scoreMatrix(Val r0) {
   });
 }
 
-// Row r, the i-th of its tile.
-void QueryBlock::softmaxRow(Val r, Val i, Val row0) {
-  Val lane = k_.iota(), limit = k_.load(seen_, r) - toInt(row0, k_.i32());
-  Vals s;
-  for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
-    Val token = lane + kLanes * j;
-    Val seen = token < limit;
-    if (window_) seen = seen & (token >= limit - window_);
-    Val v = k_.load(score_, i * pageTokens_ + kLanes * j, kLanes);
-    s.push_back(select(seen, v, number(v, kNever)));
+// 2^x within 3e-6 of it, for x <= 0: a thousandth of what rounding it to bf16 takes away. 0 of -inf
+// and NaN, next to it below -126.
+static Val exp2OfWeight(Val x) {
+  ValueBuilder& k = x.k();
+  x = max(x, number(x, -127));
+  auto [n, bits] = k.roundProduct(x, 1);
+  Val r = x - n, p = number(x, 9.58285299e-3);
+  for (double c : {5.590642474e-2, 0.2402409861, 0.6931241934, 1.0}) p = fma(p, r, number(x, c));
+  return bitcast(bitcast(p, k.i32()) + shl(bitcast(bits, k.i32()), 23), k.f32());
+}
+
+// Scores of pairs are logarithms to the base 2.
+Val QueryBlock::power(Val x) const { return form_.pairs ? exp2OfWeight(x) : exp(x); }
+
+// Rows r .. r + 3, the i-th of the tile and those behind it.
+void QueryBlock::softmaxRows(Val r, Val i, Val row0) {
+  int64_t vecs = pageTokens_ / kLanes;
+  Val token = k_.iota() + toInt(row0, k_.i32());
+  Vals scores, tops, sums;
+  for (int64_t n = 0; n < kRows; ++n) {
+    Val limit = k_.load(seen_, r + n), top;
+    for (int64_t j = 0; j < vecs; ++j) {
+      Val at = token + kLanes * j, seen = at < limit;
+      if (window_) seen = seen & (at >= limit - window_);
+      Val v = k_.load(score_, (i + n) * pageTokens_ + kLanes * j, kLanes);
+      scores.push_back(select(seen, v, number(v, kNever)));
+      top = top ? max(top, scores.back()) : scores.back();
+    }
+    tops.push_back(top);
   }
-  Val top;
-  for (Val v : s) top = top ? max(top, v) : v;
-  Val old = k_.load(m_, r);
-  Val m = max(reduceMax(top), old);
-  Val alpha = exp(old - m), sum = k_.zero();
-  Val to = i * (pageTokens_ / form_.per());
-  for (int64_t j = 0; j < pageTokens_ / kLanes; ++j) {
-    Val p = exp(s[j] - m);
-    sum = sum + p;
-    if (form_.pairs)
-      k_.store(bitcast(f32ToBf16(p), k_.i32()), weight_, to + kLanes / 2 * j);
-    else
-      k_.store(p, weight_, to + kLanes * j);
-  }
+  Val old = k_.load(m_, r, kRows), m = max(largestOfRows(tops), old), alpha = power(old - m);
   k_.store(m, m_, r);
   k_.store(alpha, alpha_, i);
-  k_.store(fma(k_.load(l_, r), alpha, reduceAdd(sum)), l_, r);
+  for (int64_t n = 0; n < kRows; ++n) {
+    Val to = (i + n) * (pageTokens_ / form_.per()), sum = k_.zero();
+    Val high = splat(lane(m, n));
+    for (int64_t j = 0; j < vecs; ++j) {
+      Val p = power(scores[n * vecs + j] - high);
+      sum = sum + p;
+      if (form_.pairs)
+        k_.store(bitcast(f32ToBf16(p), k_.i32()), weight_, to + kLanes / 2 * j);
+      else
+        k_.store(p, weight_, to + kLanes * j);
+    }
+    sums.push_back(sum);
+  }
+  k_.store(fma(k_.load(l_, r, kRows), alpha, reduceRows(sums)), l_, r);
 }
 
 void QueryBlock::valueMatrix(Val r0) {
@@ -188,9 +207,8 @@ void QueryBlock::attend(Val row0, Val rows) {
     Val most = reduceMax(k_.load(seen_, r0, rows_));
     k_.ifThen(toIndex(most) > row0, [&] {
       matrix_ ? scoreMatrix(r0) : scoreTile(r0);
-      k_.forLoop(k_.idx(0), k_.idx(rows_), kRows, [&](Val first) {
-        for (int64_t i = 0; i < kRows; ++i) softmaxRow(r0 + first + i, first + i, row0);
-      });
+      k_.forLoop(k_.idx(0), k_.idx(rows_), kRows,
+                 [&](Val first) { softmaxRows(r0 + first, first, row0); });
       matrix_ ? valueMatrix(r0) : valueTile(r0);
     });
   });

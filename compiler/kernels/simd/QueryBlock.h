@@ -49,7 +49,8 @@ class QueryBlock {
   Buf words(int64_t count, Buf* halves);
   void scoreTile(Val r0);
   void scoreMatrix(Val r0);
-  void softmaxRow(Val r, Val i, Val row0);
+  void softmaxRows(Val r, Val i, Val row0);
+  Val power(Val x) const;
   void valueTile(Val r0);
   void valueMatrix(Val r0);
 
