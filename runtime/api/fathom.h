@@ -136,7 +136,7 @@ typedef struct fathom_session_options {
   size_t size;
   int64_t context_size;  /* tokens per sequence; 0: the model's */
   int32_t max_sequences; /* default 1 */
-  int32_t chunk;         /* most tokens of one pass of a prefill; default 512 */
+  int32_t chunk;         /* most tokens of one pass of a prefill; default 1024 */
   /* A sequence's logits then depend on its own tokens alone, byte for byte, and on which of them
    * were appended one at a time: not on other sequences, whatever is done with them in the same
    * call or beside it, not on `chunk`, nor on the number of threads. A call that appends one token

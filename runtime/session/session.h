@@ -20,7 +20,7 @@ namespace fathom {
 struct SessionOptions {
   int64_t context_size = 0;   // tokens per sequence; 0: the model's own context length
   int32_t max_sequences = 1;  // at the same time
-  int32_t chunk = 512;        // most tokens of one call
+  int32_t chunk = 1024;       // most tokens of one call
   // A sequence's logits depend on its own tokens alone, byte for byte, and on which of them were
   // appended one at a time (docs/design/009). Extending some sequences by one token and others by
   // more then takes two passes over the weights, and where prompts of few tokens would be faster as

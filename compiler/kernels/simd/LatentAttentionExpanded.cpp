@@ -13,10 +13,10 @@ namespace {
 constexpr int64_t kLanes = 16;
 // Columns of keys or values that matrix units expand at a time, of 16 tokens.
 constexpr int64_t kColumns = 64;
-// Queries of a block. Expanding a page costs as much as 2 rank (nope + v) / (nope + dim + v) rows
-// of queries per token of the page (about 400 for DeepSeek's shapes), so blocks should not be
-// small.
-constexpr int64_t kBlockRows = 512;
+// Queries of a block. Expanding a page costs as much as rank (nope + v) / (nope + dim + v) rows of
+// queries per token of the page (about 400 for DeepSeek's shapes), so blocks should not be small.
+// Vectors take so long over a row that it may come from the last level of caches.
+constexpr int64_t kBlockRows = 1024, kMatrixBlockRows = 512;
 
 // The words of a head's matrix, for vectors, and their halves for matrix units.
 struct Weights {
@@ -267,7 +267,8 @@ LogicalResult Expanded::emit() {
   bool inPlace = enc_ == (form_.pairs ? Enc::bf16 : Enc::f32);
   tileWords_ = (inPlace ? rank_ : roundUp(rank_, kSuperblock)) / form_.per() * kLanes;
   if (cache_.bf16 && !form_.pairs) wide_ = k_.scratch(k_.f32(), 4 * pageTokens * rank_);
-  QueryBlock block(k_, form_, kBlockRows, nope_ + dim_, v_, pageTokens, scale_, 0);
+  int64_t blockRows = k_.profile().amx ? kMatrixBlockRows : kBlockRows;
+  QueryBlock block(k_, form_, blockRows, nope_ + dim_, v_, pageTokens, scale_, 0);
   bool matrix = block.byMatrixUnits() && rank_ % 32 == 0 && rank_ <= 1024 && nope_ % 32 == 0;
   if (matrix)
     tile_ = k_.scratch(k_.f32(), 4 * kMatrixRows * kColumns);
@@ -280,8 +281,8 @@ LogicalResult Expanded::emit() {
   k_.ifThen(range.first < end, [&] {
     uk_ = weights(uk, nope_, head);
     uv_ = weights(uv, v_, head);
-    k_.forLoop(range.first, end, kBlockRows, [&](Val token0) {
-      Val rows = min(end - token0, k_.idx(kBlockRows));
+    k_.forLoop(range.first, end, blockRows, [&](Val token0) {
+      Val rows = min(end - token0, k_.idx(blockRows));
       block.begin();
       Val none = k_.constant(k_.i32(), 0);
       Val most = k_.forLoop(k_.idx(0), rows, 1, {none}, [&](Val r, ArrayRef<Val> in) {

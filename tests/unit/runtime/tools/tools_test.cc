@@ -95,9 +95,9 @@ TEST_F(ToolsTest, PlanSaysWhatFits) {
   EXPECT_EQ(json["kv_cache"], 4096);
   EXPECT_EQ(json["scratch"], 64);
   EXPECT_EQ(json["weights"], 512);
-  EXPECT_EQ(json["inputs_and_logits"], 3 * 4 * 512 + 4 * 16 + 4 + 4 + 4 * 128);
+  EXPECT_EQ(json["inputs_and_logits"], 3 * 4 * 1024 + 4 * 16 + 4 + 4 + 4 * 128);
   EXPECT_EQ(json["largest_context"], 1024);
-  EXPECT_EQ(json["longest_binding"], 4 * 512);  // tokens, positions; logits and weights are shorter
+  EXPECT_EQ(json["longest_binding"], 4 * 1024);  // tokens, positions; logits and weights are shorter
   EXPECT_TRUE(json["fits"]);
   json = nlohmann::json::parse(plan("--device=null -c 100 -b 3 --chunk 10").out);
   EXPECT_EQ(json["kv_cache"], 2 * 256 * 3);
