@@ -99,12 +99,13 @@ void LatentAttention::writePartial(Val token, Val head0, bool sums) {
   });
 }
 
-// As many splits as pages in each: more of them add to what is packed, written and merged, fewer
-// would leave cores without work.
+// A power of two, which workers share out evenly, and about as many splits as pages in each: more of
+// them add to what is packed, written and merged, fewer would leave cores without work.
 Val LatentAttention::splitsOf(Val pages) {
-  Val root = toIndex(truncToI32(sqrt(toFloat(toInt(pages, k_.i32())))));
-  root = select(root * root < pages, root + 1, root);
-  return min(root, k_.idx(in_.splits));
+  Val splits = k_.idx(1);
+  for (int64_t n = 1; 2 * n <= in_.splits; n *= 2)
+    splits = select(pages > (n == 1 ? 1 : 2 * n * n), k_.idx(2 * n), splits);
+  return splits;
 }
 
 void LatentAttention::emit() {

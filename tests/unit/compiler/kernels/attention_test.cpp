@@ -13,10 +13,10 @@ const std::vector<Chunk> kBatch = {{1, 1}, {64, 1}, {65, 2}, {200, 1}, {330, 3},
 const std::vector<Chunk> kLatentBatch = {{1, 1},   {64, 1}, {65, 2},  {200, 1},
                                          {330, 3}, {17, 1}, {300, 1}, {192, 1}};
 
-// A split without rows says m = -inf, l = 0, and there are as many splits as configured. `rooted`:
-// as many have rows as the root of the pages, rounded up.
+// A split without rows says m = -inf, l = 0, and there are as many splits as configured. `even`:
+// those with rows are a power of two, near the root of the pages.
 void expectEmptySplits(const Guarded<float>& partial, const Batch& batch, int64_t splits,
-                       int64_t heads, int64_t width, bool rooted = false) {
+                       int64_t heads, int64_t width, bool even = false) {
   for (int64_t t = 0; t < batch.tokens(); ++t) {
     int64_t empty = 0;
     for (int64_t s = 0; s < splits; ++s) {
@@ -26,8 +26,11 @@ void expectEmptySplits(const Guarded<float>& partial, const Batch& batch, int64_
       ASSERT_EQ(record[width + 1], 0);
     }
     int64_t pages = batch.positions[t] / 64 + 1, seeing = pages;
-    if (rooted)
-      for (seeing = 1; seeing * seeing < pages;) ++seeing;
+    if (even) {
+      for (seeing = 1; 2 * seeing * seeing < pages;) seeing *= 2;
+      if (pages > 1) seeing = std::max<int64_t>(seeing, 2);
+      while (seeing > splits) seeing /= 2;
+    }
     ASSERT_EQ(empty, std::max<int64_t>(splits - seeing, 0)) << t;
   }
 }
@@ -63,7 +66,7 @@ void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
   Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
   image->run("a", c.splits, T, (c.heads + 15) / 16,
              {latent, q, positions, sequence, table, cache.memory, partial}, {batch.pages});
-  expectEmptySplits(partial, batch, c.splits, c.heads, c.rank, /*rooted=*/!isGpu(profile));
+  expectEmptySplits(partial, batch, c.splits, c.heads, c.rank, /*even=*/!isGpu(profile));
   image->run("c", T, c.heads, 1, {partial, out});
   for (int64_t t = 0; t < T; ++t)
     for (int64_t h = 0; h < c.heads; ++h) {
