@@ -99,8 +99,8 @@ void LatentAttention::writePartial(Val token, Val head0, bool sums) {
   });
 }
 
-// A power of two, which workers share out evenly, and about as many splits as pages in each: more of
-// them add to what is packed, written and merged, fewer would leave cores without work.
+// A power of two, which workers share out evenly, and about as many splits as pages in each: more
+// of them add to what is packed, written and merged, fewer would leave cores without work.
 Val LatentAttention::splitsOf(Val pages) {
   Val splits = k_.idx(1);
   for (int64_t n = 1; 2 * n <= in_.splits; n *= 2)
