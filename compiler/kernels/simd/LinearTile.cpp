@@ -138,7 +138,10 @@ Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> 
   return acc;
 }
 
-bool LinearTile::shares() const { return k_.profile().prefetchBytes == 0 && act_ == Act::i8; }
+// Where registers are few, asking takes more from the arithmetic than it gives.
+bool LinearTile::shares() const {
+  return k_.profile().prefetchBytes == 0 && act_ == Act::i8 && manyTiles_ > 1;
+}
 
 int64_t LinearTile::ahead(size_t streams) const {
   return k_.profile().prefetchBytes / static_cast<int64_t>(streams) / 64 * 64;
@@ -153,7 +156,10 @@ void LinearTile::prefetch(const Operands& o, Val step) {
 void LinearTile::prefetch(const Operands& o, Val step, int64_t first, int64_t last) {
   int64_t streams = static_cast<int64_t>(o.tiles.size()), distance = ahead(o.tiles.size());
   // Steps of several rows take longer than what they wait for.
-  if (o.rows.size() > 1) distance = distance ? 2 * distance : kRowsAhead / streams / 64 * 64;
+  if (o.rows.size() > 1) {
+    int64_t otherwise = manyTiles_ > 1 ? kRowsAhead / streams / 64 * 64 : 0;
+    distance = distance ? 2 * distance : otherwise;
+  }
   if (!distance) return;
   Val from = step * layout_.stepBytes;
   if (o.next) {
