@@ -80,8 +80,8 @@ struct TargetProfile {
   int64_t vectorBits = 128;  // widest vector register
 
   /// How far ahead of its reads a kernel prefetches a stream of weights, in bytes. 0 leaves it to
-  /// the hardware, which is better on some processors (Zen 4: a quarter faster) and worse on others
-  /// (Sapphire Rapids: a third slower).
+  /// the hardware where one row is multiplied, which is better on some processors (Zen 4: a quarter
+  /// faster) and worse on others (Sapphire Rapids: a third slower; Zen 5: a tenth).
   int64_t prefetchBytes = 0;
 
   /// Where projections of many tokens run by matrix units: up to how many tokens of a prompt the

@@ -154,6 +154,7 @@ llvm::Expected<TargetProfile> hostProfile() {
   llvm::StringRef name = profile.tune;
   bool amd = name.contains("ver") || name.starts_with("amdfam") || name.starts_with("k8");
   if (triple.isX86() && !amd) profile.prefetchBytes = 2304;
+  if (name == "znver5") profile.prefetchBytes = 4608;
   return profile;
 }
 

@@ -147,19 +147,16 @@ void LinearPanel::emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chun
     // 8 rows are twice 4, each time long enough for half of the weights that come next to arrive.
     if (many == 6) rest = select((rest == 2) & (rows > many), k.idx(8), rest);
     Val wholeEnd = from + (rows - rest);
-    auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles, bool behind = false,
-                     Val turn = Val()) {
+    auto block = [&](Val p, int64_t rows, llvm::ArrayRef<Val> tiles, bool behind = false) {
       llvm::SmallVector<Row, 8> places;
       for (int64_t m = 0; m < rows; ++m) places.push_back(at(min(p + m, last)));
-      emitBlock(k, tile, places, p - from, tiles, behind, turn);
+      emitBlock(k, tile, places, p - from, tiles, behind);
     };
     k.forLoop(first_, last_, group, [&](Val t) {
       Vals tiles{t};
       // An odd last tile is computed twice, to the same values.
       for (int64_t j = 1; j < group; ++j) tiles.push_back(min(t + j, last_ - 1));
-      k.forLoop(from, wholeEnd, many, [&](Val p) {
-        block(p, many, tiles, /*behind=*/false, tile.shares() ? (p - from) / many : Val());
-      });
+      k.forLoop(from, wholeEnd, many, [&](Val p) { block(p, many, tiles); });
       if (many == 6) {
         k.ifThen(rest >= 4, [&] { block(wholeEnd, 4, tiles); });
         k.ifThen(rest == 8, [&] { block(wholeEnd + 4, 4, tiles, /*behind=*/true); });
@@ -228,9 +225,8 @@ void LinearPanel::writeRecords(KernelBuilder& k, const Row& row, Val staged) con
 }
 
 // `staged` is the first row's place in staged_. Rows `behind` others find the tiles in the cache.
-// With a `turn` the block asks for its share of the tiles that come next.
 void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows,
-                            Val staged, llvm::ArrayRef<Val> tiles, bool behind, Val turn) const {
+                            Val staged, llvm::ArrayRef<Val> tiles, bool behind) const {
   Vals acts;
   for (const Row& row : rows) acts.push_back(row.act);
   int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
@@ -239,21 +235,18 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
     first.push_back({weight, matrix + t * tileBytes});
     if (config.swiglu) second.push_back({weight2, matrix + t * tileBytes});
   }
-  LinearTile::Next next{first, turn};
-  next.tiles.append(second);
-  for (LinearTile::Weight& w : next.tiles)
-    w.at = w.at + static_cast<int64_t>(tiles.size()) * tileBytes;
-  const LinearTile::Weight* later = behind ? &next.tiles.back() : nullptr;
-  const LinearTile::Next* shared = turn ? &next : nullptr;
+  // The last of the tiles that come next.
+  LinearTile::Weight later = config.swiglu ? second.back() : first.back();
+  later.at = later.at + static_cast<int64_t>(tiles.size()) * tileBytes;
   Vals sums, ups;
   if (config.swiglu && tile.manyTiles() == 2) {
-    Vals both = tile.sums(act, acts, {first[0], second[0]}, later, shared);
+    Vals both = tile.sums(act, acts, {first[0], second[0]}, behind ? &later : nullptr);
     for (size_t m = 0; m < rows.size(); ++m) {
       sums.push_back(both[2 * m]);
       ups.push_back(both[2 * m + 1]);
     }
   } else {
-    sums = tile.sums(act, acts, first, later, shared);
+    sums = tile.sums(act, acts, first, behind ? &later : nullptr);
     if (config.swiglu) ups = tile.sums(act, acts, second);
   }
   finishBlock(k, rows, staged, tiles, std::move(sums), ups);

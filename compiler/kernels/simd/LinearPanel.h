@@ -65,7 +65,7 @@ struct LinearPanel {
   void emitMatrices(KernelBuilder& k, Matrices& matrices, Val begin, Val end, Places at) const;
   void emitSingle(KernelBuilder& k, LinearTile& tile, const Row& row, Val staged) const;
   void emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows, Val staged,
-                 llvm::ArrayRef<Val> tiles, bool behind = false, Val turn = Val()) const;
+                 llvm::ArrayRef<Val> tiles, bool behind = false) const;
   void finishBlock(KernelBuilder& k, llvm::ArrayRef<Row> rows, Val staged,
                    llvm::ArrayRef<Val> tiles, Vals sums, llvm::ArrayRef<Val> ups) const;
   void writeRecords(KernelBuilder& k, const Row& row, Val staged) const;

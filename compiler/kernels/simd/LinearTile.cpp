@@ -6,10 +6,6 @@ namespace fathom::kernels {
 namespace {
 
 constexpr int64_t kWords = kGroup / 4;  // 32-bit words of a group of 8-bit activations
-// Bytes ahead, all tiles together, that steps of several rows ask where single rows need not: what
-// they take from memory lies in short pieces with long arithmetic between them.
-constexpr int64_t kRowsAhead = 4608;
-constexpr int64_t kShareLines = 2;  // of each next tile and step
 
 // The integer sum over a group of u8 weights times s8 activations, word by word.
 class GroupSum {
@@ -104,8 +100,8 @@ Vals LinearTile::overSteps(int64_t steps, int64_t unroll, Vals acc,
 }
 
 Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles,
-                      const Weight* later, const Next* next) {
-  Operands o{act, rows, tiles, later, next};
+                      const Weight* later) {
+  Operands o{act, rows, tiles, later};
   Vals acc(rows.size() * tiles.size(), k_.zero());
   // A loop iteration of some 64 products hides its own counting.
   int64_t unroll = rows.size() * tiles.size() > 4 ? 4 : 8;
@@ -138,13 +134,17 @@ Vals LinearTile::sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> 
   return acc;
 }
 
-// Where registers are few, asking takes more from the arithmetic than it gives.
-bool LinearTile::shares() const {
-  return k_.profile().prefetchBytes == 0 && act_ == Act::i8 && manyTiles_ > 1;
-}
-
 int64_t LinearTile::ahead(size_t streams) const {
   return k_.profile().prefetchBytes / static_cast<int64_t>(streams) / 64 * 64;
+}
+
+// Steps of several rows take longer, and so do what they wait for. Their arithmetic comes between
+// the reads, which prefetchers of the hardware do not keep up with even where they do for one row
+// (measured with two streams).
+int64_t LinearTile::aheadOfRows(size_t streams) const {
+  if (int64_t bytes = ahead(streams)) return 2 * bytes;
+  constexpr int64_t kBytes = 9216;
+  return manyTiles_ > 1 ? kBytes / static_cast<int64_t>(streams) / 64 * 64 : 0;
 }
 
 // The first rows have their tiles from memory, however many they are; the others, which have them
@@ -154,20 +154,9 @@ void LinearTile::prefetch(const Operands& o, Val step) {
 }
 
 void LinearTile::prefetch(const Operands& o, Val step, int64_t first, int64_t last) {
-  int64_t streams = static_cast<int64_t>(o.tiles.size()), distance = ahead(o.tiles.size());
-  // Steps of several rows take longer than what they wait for.
-  if (o.rows.size() > 1) {
-    int64_t otherwise = manyTiles_ > 1 ? kRowsAhead / streams / 64 * 64 : 0;
-    distance = distance ? 2 * distance : otherwise;
-  }
+  int64_t distance = o.rows.size() > 1 ? aheadOfRows(o.tiles.size()) : ahead(o.tiles.size());
   if (!distance) return;
   Val from = step * layout_.stepBytes;
-  if (o.next) {
-    int64_t lines = layout_.stepBytes / 64;
-    Val share = (o.next->turn * layout_.steps + step) * (64 * kShareLines);
-    for (int64_t n = first * kShareLines / lines; n < last * kShareLines / lines; ++n)
-      for (const Weight& tile : o.next->tiles) k_.prefetch(tile.buf, tile.at + share + 64 * n, 2);
-  }
   for (int64_t line = first; line < last; ++line) {
     if (o.later) {
       k_.prefetch(o.later->buf, o.later->at + from + 64 * line, 2);

@@ -24,12 +24,6 @@ class LinearTile {
     Val at;
   };
 
-  /// Tiles that come next, of which a block of rows asks for some: the share number `turn`.
-  struct Next {
-    llvm::SmallVector<Weight, 4> tiles;
-    Val turn;
-  };
-
   LinearTile(KernelBuilder& k, Enc enc, Act act, int64_t cols);
 
   /// True for the combinations that encodings.md allows.
@@ -45,11 +39,9 @@ class LinearTile {
   /// sums[m * tiles.size() + j], 16 lanes each, of the activation rows that begin at byte rows[m]
   /// of `act` and the tiles. Never reads beyond a row's K elements, rounded up as its record is.
   /// The tiles are asked for ahead of their use, or, where they are in the cache, `later` is, a
-  /// tile like them; beside them a share of `next`.
+  /// tile like them.
   Vals sums(Buf act, llvm::ArrayRef<Val> rows, llvm::ArrayRef<Weight> tiles,
-            const Weight* later = nullptr, const Next* next = nullptr);
-  /// Whether blocks of rows should have their shares.
-  bool shares() const;
+            const Weight* later = nullptr);
 
   /// Asks for the beginnings of streams of tiles that go through sums() together, whose first lines
   /// would come one after another otherwise.
@@ -61,7 +53,6 @@ class LinearTile {
     llvm::ArrayRef<Val> rows;
     llvm::ArrayRef<Weight> tiles;
     const Weight* later;
-    const Next* next;
   };
 
   // body(i, acc) for i in [0, steps), `unroll` of them in a loop iteration.
@@ -69,6 +60,7 @@ class LinearTile {
                  llvm::function_ref<void(Val i, Vals& acc)> body);
   // How many bytes ahead each of so many streams asks for its weights: less for more of them.
   int64_t ahead(size_t streams) const;
+  int64_t aheadOfRows(size_t streams) const;
   void prefetch(const Operands& o, Val step);
   // Lines [first, last) of a step, of which several rows ask for some beside each word.
   void prefetch(const Operands& o, Val step, int64_t first, int64_t last);

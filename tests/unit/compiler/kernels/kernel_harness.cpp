@@ -186,13 +186,13 @@ std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
                      !llvm::Triple(llvm::sys::getProcessTriple()).isAArch64();
   if (image->emulated_) return image;
   (void)cpu::CpuFeatures();  // asks the system for what the code needs
-  int fd = memfd_create("kernels", MFD_CLOEXEC);
+  // Open for as long as the image lives: dlopen takes a path that it has seen for the same library.
+  int fd = image->file_ = memfd_create("kernels", MFD_CLOEXEC);
   bool written =
       fd >= 0 && write(fd, code.data(), code.size()) == static_cast<ssize_t>(code.size());
   if (written)
     image->library_ =
         dlopen(("/proc/self/fd/" + std::to_string(fd)).c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (fd >= 0) close(fd);
   if (!image->library_) {
     ADD_FAILURE() << "cannot load the image: " << dlerror();
     return nullptr;
@@ -207,6 +207,7 @@ std::unique_ptr<KernelImage> KernelImage::build(const TargetProfile& profile,
 
 KernelImage::~KernelImage() {
   if (library_) dlclose(library_);
+  if (file_ >= 0) close(file_);
 }
 
 const fathom_cpu_entry* KernelImage::find(const std::string& name) const {

@@ -105,6 +105,7 @@ class KernelImage {
   KernelImage() = default;
   std::vector<char> bytes_;
   void* library_ = nullptr;
+  int file_ = -1;  // of the library
   const fathom_cpu_table* table_ = nullptr;
   bool emulated_ = false;
   TargetProfile profile_;
