@@ -172,12 +172,13 @@ void LatentAttentionVector::values(Val block, Val rows, Val vec0, int64_t vecs) 
         base = k_.idx(0);
       }
       int64_t step = in_.form.per();
-      return k_.forLoop(k_.idx(0), inPage, step, pageIn, [&](Val t, ArrayRef<Val> in) {
-        Vals out(in.begin(), in.end()), row;
+      // Token t and, of pairs, token `second`.
+      auto add = [&](Val t, Val second, Vals& out) {
+        Vals row;
         Val from = base + t * (in_.rank + in_.dim) + vec0 * kLanes;
         if (in_.form.pairs) {
-          Val second = min(t + 1, inPage - 1) * (in_.rank + in_.dim) + vec0 * kLanes;
-          Val a = k_.load(row16, from, kLanes * vecs), b = k_.load(row16, second, kLanes * vecs);
+          Val other = second * (in_.rank + in_.dim) + vec0 * kLanes;
+          Val a = k_.load(row16, from, kLanes * vecs), b = k_.load(row16, other, kLanes * vecs);
           if (vecs == 2) {
             auto [lo, hi] = tangle(a, b);
             row = {lo, hi};
@@ -194,6 +195,18 @@ void LatentAttentionVector::values(Val block, Val rows, Val vec0, int64_t vecs) 
           for (int64_t j = 0; j < vecs; ++j)
             out[i * vecs + j] = in_.form.dot(out[i * vecs + j], row[j], p16);
         }
+      };
+      constexpr int64_t kUnroll = 2;
+      Val whole = inPage / (kUnroll * step) * (kUnroll * step);
+      Vals most =
+          k_.forLoop(k_.idx(0), whole, kUnroll * step, pageIn, [&](Val t, ArrayRef<Val> in) {
+            Vals out(in.begin(), in.end());
+            for (int64_t u = 0; u < kUnroll * step; u += step) add(t + u, t + (u + 1), out);
+            return out;
+          });
+      return k_.forLoop(whole, inPage, step, most, [&](Val t, ArrayRef<Val> in) {
+        Vals out(in.begin(), in.end());
+        add(t, min(t + 1, inPage - 1), out);
         return out;
       });
     });
