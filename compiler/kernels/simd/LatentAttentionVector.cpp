@@ -41,9 +41,9 @@ class LatentAttentionVector : public LatentAttention {
   bool asksAhead() const { return !staged() && k_.registers() >= 32; }
   Operand rowsOf(Val page);
   void stage(Val pageAt, Val rows);
-  void scores(Val page, Val nextPage, Val rows, Val line0);
+  void scores(Val page, Val nextPage, Val rows);
   void softmax(Val rows);
-  void values(Val block, Val rows, Val vec0, int64_t vecs);
+  void values(Val page, Val rows, Val vec0, int64_t vecs);
 
   Buf score_;   // f32 [block tokens][16 heads]
   Buf weight_;  // words of probabilities [block tokens / per][16 heads]; f32 ones share score_
@@ -73,13 +73,13 @@ void LatentAttentionVector::clearSums() {
              [&](Val i) { k_.store(k_.zero(), sum_, i); });
 }
 
-// The rows of one page of a block, as words.
+// The rows of a page, as words.
 Operand LatentAttentionVector::rowsOf(Val page) {
   Val at = pageAt(page);
   return {k_.view(in_.rows, at, in_.form.type(k_)), k_.idx(0), rowWords(), 1};
 }
 
-// Widens `rows` rows of a block's page into wide_.
+// Widens `rows` rows of a page into wide_.
 void LatentAttentionVector::stage(Val page, Val rows) {
   Val at = pageAt(page);
   Buf narrow = k_.view(in_.rows, at, k_.i16());
@@ -89,8 +89,8 @@ void LatentAttentionVector::stage(Val page, Val rows) {
              [&](Val i) { k_.store(bf16ToF32(k_.load(narrow, i, kLanes)), wide_, i); });
 }
 
-// score_[line0 + t][heads] of the first `rows` tokens of a page, rounded up to the tile.
-void LatentAttentionVector::scores(Val page, Val nextPage, Val rows, Val line0) {
+// score_[t][heads] of the first `rows` tokens of a page, rounded up to the tile.
+void LatentAttentionVector::scores(Val page, Val nextPage, Val rows) {
   int64_t tile = k_.registers() >= 32 ? 16 : 4;
   Operand from = staged() ? Operand{wide_, k_.idx(0), rowWords(), 1} : rowsOf(page);
   Val next = pageAt(nextPage);
@@ -111,7 +111,7 @@ void LatentAttentionVector::scores(Val page, Val nextPage, Val rows, Val line0) 
           }
           return out;
         });
-    for (int64_t i = 0; i < tile; ++i) k_.store(acc[i], score_, (line0 + t + i) * kLanes);
+    for (int64_t i = 0; i < tile; ++i) k_.store(acc[i], score_, (t + i) * kLanes);
   });
 }
 
@@ -145,9 +145,9 @@ void LatentAttentionVector::softmax(Val rows) {
   k_.store(sums[0] + sums[1], l_, zero);
 }
 
-// Adds the block's `rows` tokens to `vecs` (1 or 2) vectors of u, from dimension 16 vec0 on. A row
+// Adds the page's `rows` tokens to `vecs` (1 or 2) vectors of u, from dimension 16 vec0 on. A row
 // past the last one may hold anything, even NaN: the last one takes its place, with probability 0.
-void LatentAttentionVector::values(Val block, Val rows, Val vec0, int64_t vecs) {
+void LatentAttentionVector::values(Val page, Val rows, Val vec0, int64_t vecs) {
   int64_t heads = k_.registers() >= 32 ? 8 : 4;
   k_.forLoop(k_.idx(0), k_.idx(kLanes), heads, [&](Val h) {
     auto at = [&](int64_t i, int64_t j) { return (h + i) * in_.rank + (vec0 + j) * kLanes; };
@@ -155,60 +155,46 @@ void LatentAttentionVector::values(Val block, Val rows, Val vec0, int64_t vecs) 
     for (int64_t i = 0; i < heads; ++i)
       for (int64_t j = 0; j < vecs; ++j)
         acc.push_back(k_.load(sum_, at(i, j), kLanes) * k_.load(alpha_, h + i));
-    Val pages = (rows + (in_.cache.pageTokens - 1)) / in_.cache.pageTokens;
-    acc = k_.forLoop(k_.idx(0), pages, 1, acc, [&](Val p, ArrayRef<Val> pageIn) {
-      Val line0 = p * in_.cache.pageTokens;
-      Val inPage = min(rows - line0, k_.idx(in_.cache.pageTokens));
-      Buf row16, row32;
-      Val base;
+    Buf row16, row32;
+    if (in_.form.pairs)
+      row16 = k_.view(in_.rows, pageAt(page), k_.i16());
+    else
+      row32 = staged() ? wide_ : k_.view(in_.rows, pageAt(page), k_.f32());
+    int64_t step = in_.form.per();
+    // Token t and, of pairs, token `second`.
+    auto add = [&](Val t, Val second, Vals& out) {
+      Vals row;
+      Val from = t * (in_.rank + in_.dim) + vec0 * kLanes;
       if (in_.form.pairs) {
-        row16 = k_.view(in_.rows, pageAt(block + p), k_.i16());
-        base = k_.idx(0);
-      } else if (staged()) {
-        row32 = wide_;
-        base = line0 * (in_.rank + in_.dim);
-      } else {
-        row32 = k_.view(in_.rows, pageAt(block + p), k_.f32());
-        base = k_.idx(0);
-      }
-      int64_t step = in_.form.per();
-      // Token t and, of pairs, token `second`.
-      auto add = [&](Val t, Val second, Vals& out) {
-        Vals row;
-        Val from = base + t * (in_.rank + in_.dim) + vec0 * kLanes;
-        if (in_.form.pairs) {
-          Val other = second * (in_.rank + in_.dim) + vec0 * kLanes;
-          Val a = k_.load(row16, from, kLanes * vecs), b = k_.load(row16, other, kLanes * vecs);
-          if (vecs == 2) {
-            auto [lo, hi] = tangle(a, b);
-            row = {lo, hi};
-          } else {
-            row = {zext(a, k_.i32()) | shl(zext(b, k_.i32()), 16)};
-          }
+        Val other = second * (in_.rank + in_.dim) + vec0 * kLanes;
+        Val a = k_.load(row16, from, kLanes * vecs), b = k_.load(row16, other, kLanes * vecs);
+        if (vecs == 2) {
+          auto [lo, hi] = tangle(a, b);
+          row = {lo, hi};
         } else {
-          for (int64_t j = 0; j < vecs; ++j)
-            row.push_back(k_.load(row32, from + kLanes * j, kLanes));
+          row = {zext(a, k_.i32()) | shl(zext(b, k_.i32()), 16)};
         }
-        Val weights = (line0 + t) / step * kLanes + h;
-        for (int64_t i = 0; i < heads; ++i) {
-          Val p16 = splat(k_.load(weight_, weights + i));
-          for (int64_t j = 0; j < vecs; ++j)
-            out[i * vecs + j] = in_.form.dot(out[i * vecs + j], row[j], p16);
-        }
-      };
-      constexpr int64_t kUnroll = 2;
-      Val whole = inPage / (kUnroll * step) * (kUnroll * step);
-      Vals most =
-          k_.forLoop(k_.idx(0), whole, kUnroll * step, pageIn, [&](Val t, ArrayRef<Val> in) {
-            Vals out(in.begin(), in.end());
-            for (int64_t u = 0; u < kUnroll * step; u += step) add(t + u, t + (u + 1), out);
-            return out;
-          });
-      return k_.forLoop(whole, inPage, step, most, [&](Val t, ArrayRef<Val> in) {
-        Vals out(in.begin(), in.end());
-        add(t, min(t + 1, inPage - 1), out);
-        return out;
-      });
+      } else {
+        for (int64_t j = 0; j < vecs; ++j) row.push_back(k_.load(row32, from + kLanes * j, kLanes));
+      }
+      Val weights = t / step * kLanes + h;
+      for (int64_t i = 0; i < heads; ++i) {
+        Val p16 = splat(k_.load(weight_, weights + i));
+        for (int64_t j = 0; j < vecs; ++j)
+          out[i * vecs + j] = in_.form.dot(out[i * vecs + j], row[j], p16);
+      }
+    };
+    constexpr int64_t kUnroll = 2;
+    Val whole = rows / (kUnroll * step) * (kUnroll * step);
+    Vals most = k_.forLoop(k_.idx(0), whole, kUnroll * step, acc, [&](Val t, ArrayRef<Val> in) {
+      Vals out(in.begin(), in.end());
+      for (int64_t u = 0; u < kUnroll * step; u += step) add(t + u, t + (u + 1), out);
+      return out;
+    });
+    acc = k_.forLoop(whole, rows, step, most, [&](Val t, ArrayRef<Val> in) {
+      Vals out(in.begin(), in.end());
+      add(t, min(t + 1, rows - 1), out);
+      return out;
     });
     for (int64_t i = 0; i < heads; ++i)
       for (int64_t j = 0; j < vecs; ++j) k_.store(acc[i * vecs + j], sum_, at(i, j));
@@ -232,11 +218,7 @@ void LatentAttentionVector::readSums(Val h, function_ref<void(Val i, Val v)> use
 
 void LatentAttentionVector::attend(Val first, Val last, Val rows) {
   if (staged()) stage(first, rows);
-  k_.forLoop(first, last, 1, [&](Val page) {
-    Val line0 = (page - first) * in_.cache.pageTokens;
-    scores(page, min(page + blockPages(), lastPage_),
-           min(rows - line0, k_.idx(in_.cache.pageTokens)), line0);
-  });
+  scores(first, min(first + 1, lastPage_), rows);
   softmax(rows);
   // Tangled pairs of vectors want two at a time; narrow register files one.
   int64_t together = in_.form.pairs || k_.registers() >= 32 ? 2 : 1;
