@@ -59,7 +59,7 @@ typedef bool (*fathom_progress)(void* user, uint64_t done, uint64_t total);
 typedef struct fathom_model_options {
   size_t size;
   int32_t load;       /* a fathom_load */
-  int32_t threads;    /* 0: one per physical core that the process may use */
+  int32_t threads;    /* at most one per CPU that the process may use; 0: one per physical core */
   const char* device; /* "cpu", "vulkan:0", "auto" ...; NULL: "cpu" */
   bool check_full;    /* compare every hash before use */
   fathom_progress progress;

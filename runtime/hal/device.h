@@ -47,7 +47,8 @@ struct DeviceInfo {
 };
 
 struct DeviceOptions {
-  int threads = 0;  // CPU workers; 0: one per physical core this process may use
+  // CPU workers, at most one per CPU that this process may use; 0: one per physical core of these.
+  int threads = 0;
   // Called while LoadExecutable makes machine code: kernels done, kernels in all. False stops it
   // (kCancelled). From any thread, one call at a time. Drivers that need no time never call it.
   std::function<bool(uint64_t, uint64_t)> progress = nullptr;

@@ -13,7 +13,8 @@ namespace {
 
 void AddModelFlags(CLI::App* app, ModelFlags* flags) {
   app->add_option("-m,--model,model", flags->model, "The artifact (*.fathom)")->required();
-  app->add_option("-t,--threads", flags->threads, "Worker threads (default: one per physical core)")
+  app->add_option("-t,--threads", flags->threads,
+                  "Worker threads, at most one per CPU (default: one per physical core)")
       ->check(CLI::Range(0, 1024));
   app->add_option("--device", flags->device,
                   "Device: cpu, vulkan:0, cuda:0 ..., or auto (see fathom devices)")

@@ -56,7 +56,9 @@ class CpuDriver final : public hal::Driver {
                         options.threads);
     }
     CpuSet set = UsableCpus();
-    const int workers = options.threads == 0 ? set.physical : options.threads;
+    // More workers than CPUs would only take turns, and wake one another in every stage.
+    const int cpus = static_cast<int>(set.cpus.size());
+    const int workers = options.threads == 0 ? set.physical : std::min(options.threads, cpus);
     return std::unique_ptr<hal::Device>(
         std::make_unique<CpuDevice>(Devices()[index], workers, std::move(set.cpus)));
   }

@@ -28,7 +28,10 @@ std::vector<uint8_t> TestImage() {
 TEST(CpuDevice, ThreadsAreChecked) {
   EXPECT_FALSE(CreateDriver()->Open(0, {-1}).ok());
   EXPECT_FALSE(CreateDriver()->Open(0, {100000}).ok());
-  EXPECT_EQ(OpenDevice(5)->workers(), 5);
+  EXPECT_EQ(OpenDevice(1)->workers(), 1);
+  const int cpus = static_cast<int>(UsableCpus().cpus.size());
+  EXPECT_EQ(OpenDevice(cpus)->workers(), cpus);
+  EXPECT_EQ(OpenDevice(cpus + 1)->workers(), cpus);
   EXPECT_EQ(OpenDevice(0)->workers(), UsableCpus().physical);
 }
 
