@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <thread>
+#include <tuple>
 
 #include "absl/strings/str_format.h"
 #include "runtime/base/status.h"
@@ -16,20 +17,56 @@
 #include "runtime/tools/bandwidth.h"
 #include "runtime/tools/commands.h"
 #include "runtime/tools/console.h"
+#include "runtime/tools/estimate.h"
 #include "runtime/tools/traffic.h"
 
 namespace fathom::tools {
 namespace {
 
-// One row of the table.
-struct Measurement {
-  std::string test;             // "pp512 @ d4096"
-  std::vector<double> rates;    // tokens per second, sorted
-  double bytes_per_second = 0;  // decode: of weights and cache, at the median
-  // Of each run, its bytes per second against the bandwidth measured before and after it.
-  std::vector<double> shares;  // sorted
-  double median() const { return rates[rates.size() / 2]; }
-  double share() const { return shares.empty() ? 0 : shares[shares.size() / 2]; }
+double Median(std::vector<double> values) {
+  if (values.empty()) return 0;
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+struct Round {
+  double seconds = 0;
+  double bandwidth = 0;  // bytes per second, the mean of before and after; 0: not measured
+};
+
+// One row of the table: `count` tokens for each of `sequences` sequences that have `depth` already.
+struct Test {
+  std::string name;  // "pp512 x 8 @ d4096"
+  int64_t count = 0;
+  bool one_by_one = false;  // decode
+  int sequences = 1;
+  size_t context = 0;          // index of the depth
+  double bytes_per_token = 0;  // of weights and cache; 0: nothing is claimed
+  std::vector<Round> rounds;
+  std::vector<DispatchProfile> profile;
+
+  int64_t pass_tokens() const { return one_by_one ? 1 : count; }
+  std::vector<double> Rates() const {  // tokens per second
+    std::vector<double> rates;
+    for (const Round& round : rounds)
+      rates.push_back(static_cast<double>(count * sequences) / round.seconds);
+    return rates;
+  }
+  double bandwidth() const {
+    std::vector<double> values;
+    for (const Round& round : rounds) values.push_back(round.bandwidth);
+    return Median(values);
+  }
+  // Of each run, its bytes per second against the bandwidth around it; their median.
+  double share() const {
+    std::vector<double> shares;
+    for (const Round& round : rounds) {
+      if (round.bandwidth > 0)
+        shares.push_back(static_cast<double>(count) * bytes_per_token / round.seconds /
+                         round.bandwidth);
+    }
+    return Median(shares);
+  }
 };
 
 constexpr int kProbePasses = 5;
@@ -52,24 +89,25 @@ class Bench {
       progress_.Show("reading memory");
       const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
       probe_.emplace(info.architecture.empty() ? cores : model_->device().workers(), bytes);
-      Probe();
     }
-    int64_t longest = 1;
-    for (int64_t depth : flags_.depth) {
-      for (int64_t p : flags_.prompt) longest = std::max(longest, depth + p);
-      for (int64_t n : flags_.predict) longest = std::max(longest, depth + n);
+    FATHOM_RETURN_IF_ERROR(Fill());
+    ListTests();
+    FATHOM_RETURN_IF_ERROR(WarmUp());
+    // In turn: what else the machine does meets the runs of a round alike, so these can be
+    // compared.
+    double before = Probe();
+    for (int round = 0; round < flags_.repetitions; ++round) {
+      for (Test& test : tests_) {
+        progress_.Show(
+            absl::StrFormat("round %d of %d, %s", round + 1, flags_.repetitions, test.name));
+        FATHOM_ASSIGN_OR_RETURN(const double seconds, Time(test, test.count));
+        const double after = Probe();
+        test.rounds.push_back({seconds, (before + after) / 2});
+        test.profile = std::move(profile_);
+        before = after;
+      }
     }
-    FATHOM_ASSIGN_OR_RETURN(
-        session_, Session::Create(model_->program(), {longest, flags_.sequences, flags_.chunk,
-                                                      flags_.deterministic}));
-    if (flags_.time_kernels) session_->set_profile(&profile_);
-    for (int i = 0; i < flags_.sequences; ++i) {
-      FATHOM_ASSIGN_OR_RETURN(const SequenceId id, session_->AddSequence());
-      sequences_.push_back(id);
-    }
-    for (int64_t depth : flags_.depth) FATHOM_RETURN_IF_ERROR(RunDepth(depth));
-    std::sort(bandwidths_.begin(), bandwidths_.end());
-    if (!bandwidths_.empty()) bandwidth_ = bandwidths_[bandwidths_.size() / 2];
+    bandwidth_ = Median(bandwidths_);
     return absl::OkStatus();
   }
 
@@ -86,18 +124,20 @@ class Bench {
         FormatBytes(traffic_.cache_bytes_per_token).c_str());
     std::printf("%-20s %12s %12s %12s %10s %12s\n", "test", "median tok/s", "min", "max", "GB/s",
                 "of bandwidth");
-    for (const Measurement& m : measurements_) {
-      std::printf("%-20s %12.2f %12.2f %12.2f", m.test.c_str(), m.median(), m.rates.front(),
-                  m.rates.back());
-      if (m.share() > 0)
-        std::printf(" %10.1f %10.1f %%", m.bytes_per_second / 1e9, 100 * m.share());
+    for (const Test& test : tests_) {
+      const std::vector<double> rates = test.Rates();
+      const auto [least, most] = std::minmax_element(rates.begin(), rates.end());
+      std::printf("%-20s %12.2f %12.2f %12.2f", test.name.c_str(), Median(rates), *least, *most);
+      if (test.share() > 0)
+        std::printf(" %10.1f %10.1f %%", Median(rates) * test.bytes_per_token / 1e9,
+                    100 * test.share());
       std::printf("\n");
     }
   }
 
   void PrintProfile() const {
-    for (const auto& [test, profile] : profiles_) {
-      std::printf("\n%s, time per kernel (dispatches run one by one)\n", test.c_str());
+    for (const Test& test : tests_) {
+      std::printf("\n%s, time per kernel (dispatches run one by one)\n", test.name.c_str());
       struct Total {
         uint64_t nanoseconds = 0;
         uint64_t count = 0;
@@ -105,7 +145,7 @@ class Bench {
       // Labels of all layers together: "layers.3.mlp.gate" -> "mlp.gate".
       std::map<std::string, Total> totals;
       uint64_t all = 0;
-      for (const DispatchProfile& item : profile) {
+      for (const DispatchProfile& item : test.profile) {
         Total& total = totals[item.kernel + "  " + WithoutLayer(item.label)];
         total.nanoseconds += item.nanoseconds;
         ++total.count;
@@ -125,6 +165,8 @@ class Bench {
     }
   }
 
+  // Rates and bandwidths are medians of the rounds, which "rounds" has in order: what two tests did
+  // in the same round, they did right after each other.
   void PrintJson() const {
     nlohmann::ordered_json json = {
         {"model", model_->header().name()->str()},
@@ -137,17 +179,27 @@ class Bench {
         {"weight_bytes_per_token", traffic_.weight_bytes},
         {"cache_bytes_per_context_token", traffic_.cache_bytes_per_token},
         {"tests", nlohmann::ordered_json::array()}};
-    for (const Measurement& m : measurements_) {
-      nlohmann::ordered_json test = {{"test", m.test},
-                                     {"median_tokens_per_second", m.median()},
-                                     {"min", m.rates.front()},
-                                     {"max", m.rates.back()},
-                                     {"runs", m.rates.size()}};
-      if (m.bytes_per_second > 0) {
-        test["bytes_per_second"] = m.bytes_per_second;
-        if (m.share() > 0) test["of_bandwidth"] = m.share();
+    for (const Test& test : tests_) {
+      const std::vector<double> rates = test.Rates();
+      const auto [least, most] = std::minmax_element(rates.begin(), rates.end());
+      nlohmann::ordered_json item = {{"test", test.name},
+                                     {"median_tokens_per_second", Median(rates)},
+                                     {"min", *least},
+                                     {"max", *most},
+                                     {"runs", rates.size()}};
+      if (test.bytes_per_token > 0) {
+        item["bytes_per_second"] = Median(rates) * test.bytes_per_token;
+        if (test.share() > 0) item["of_bandwidth"] = test.share();
       }
-      json["tests"].push_back(std::move(test));
+      if (test.bandwidth() > 0) item["read_bandwidth_bytes_per_second"] = test.bandwidth();
+      item["rounds"] = nlohmann::ordered_json::array();
+      for (size_t i = 0; i < rates.size(); ++i) {
+        nlohmann::ordered_json round = {{"tokens_per_second", rates[i]}};
+        const double bandwidth = test.rounds[i].bandwidth;
+        if (bandwidth > 0) round["read_bandwidth_bytes_per_second"] = bandwidth;
+        item["rounds"].push_back(std::move(round));
+      }
+      json["tests"].push_back(std::move(item));
     }
     std::printf("%s\n", json.dump(2).c_str());
   }
@@ -177,44 +229,109 @@ class Bench {
     return tokens;
   }
 
-  absl::Status Extend(const std::vector<std::vector<int32_t>>& tokens) {
+  // The first `tokens.size()` sequences of a context.
+  absl::Status Extend(size_t context, const std::vector<std::vector<int32_t>>& tokens) {
     std::vector<Extension> extensions;
-    for (size_t i = 0; i < tokens.size(); ++i) extensions.push_back({sequences_[i], tokens[i]});
+    for (size_t i = 0; i < tokens.size(); ++i)
+      extensions.push_back({contexts_[context][i], tokens[i]});
     return session_->Extend(extensions, [](int64_t, int64_t) { return !Interrupted(); }).status();
   }
 
-  absl::Status Rewind(int64_t depth) {
-    for (SequenceId id : sequences_) FATHOM_RETURN_IF_ERROR(session_->Truncate(id, depth));
-    return absl::OkStatus();
-  }
-
-  absl::Status RunDepth(int64_t depth) {
-    FATHOM_RETURN_IF_ERROR(Rewind(0));
-    if (depth > 0) {
+  // A context of its own for each depth, so that rounds need not fill it again.
+  absl::Status Fill() {
+    const int sequences = *std::max_element(flags_.sequences.begin(), flags_.sequences.end());
+    int64_t longest = 1;
+    for (int64_t depth : flags_.depth) {
+      for (int64_t p : flags_.prompt) longest = std::max(longest, depth + p);
+      for (int64_t n : flags_.predict) longest = std::max(longest, depth + n);
+    }
+    const int64_t all = sequences * static_cast<int64_t>(flags_.depth.size());
+    FATHOM_ASSIGN_OR_RETURN(
+        session_, Session::Create(model_->program(),
+                                  {longest, static_cast<int32_t>(std::min<int64_t>(all, INT32_MAX)),
+                                   flags_.chunk, flags_.deterministic}));
+    if (flags_.time_kernels) session_->set_profile(&profile_);
+    for (size_t context = 0; context < flags_.depth.size(); ++context) {
+      const int64_t depth = flags_.depth[context];
+      contexts_.emplace_back();
+      for (int i = 0; i < sequences; ++i) {
+        FATHOM_ASSIGN_OR_RETURN(const SequenceId id, session_->AddSequence());
+        contexts_.back().push_back(id);
+      }
+      if (depth == 0) continue;
       progress_.Show(absl::StrFormat("filling %d tokens of context", depth));
       std::vector<std::vector<int32_t>> tokens;
-      for (size_t i = 0; i < sequences_.size(); ++i) tokens.push_back(RandomTokens(depth));
-      FATHOM_RETURN_IF_ERROR(Extend(tokens));
-    }
-    for (int64_t p : flags_.prompt) {
-      if (p > 0) FATHOM_RETURN_IF_ERROR(Measure("pp", p, depth, false));
-    }
-    for (int64_t n : flags_.predict) {
-      if (n > 0) FATHOM_RETURN_IF_ERROR(Measure("tg", n, depth, true));
+      for (int i = 0; i < sequences; ++i) tokens.push_back(RandomTokens(depth));
+      FATHOM_RETURN_IF_ERROR(Extend(context, tokens));
     }
     return absl::OkStatus();
   }
 
-  // One pass: `count` tokens for each sequence, at once or one by one.
-  absl::Status Pass(int64_t count, bool one_by_one) {
-    std::vector<std::vector<int32_t>> tokens;
-    for (int64_t step = 0; step < (one_by_one ? count : 1); ++step) {
-      tokens.clear();
-      for (size_t i = 0; i < sequences_.size(); ++i)
-        tokens.push_back(RandomTokens(one_by_one ? 1 : count));
-      FATHOM_RETURN_IF_ERROR(Extend(tokens));
+  void ListTests() {
+    for (size_t context = 0; context < flags_.depth.size(); ++context) {
+      for (int64_t p : flags_.prompt) ListTests("pp", p, context);
+      for (int64_t n : flags_.predict) ListTests("tg", n, context);
+    }
+  }
+
+  void ListTests(absl::string_view kind, int64_t count, size_t context) {
+    if (count == 0) return;
+    const int64_t depth = flags_.depth[context];
+    for (int sequences : flags_.sequences) {
+      Test test;
+      test.name = TestName(kind, count, depth, sequences);
+      test.count = count;
+      test.one_by_one = kind == "tg";
+      test.sequences = sequences;
+      test.context = context;
+      // With several sequences a pass reads the weights once (experts more often), so no rate is
+      // claimed. Tokens lie at depth + 1 .. depth + count of their context.
+      if (test.one_by_one && sequences == 1) {
+        test.bytes_per_token = static_cast<double>(traffic_.weight_bytes) +
+                               (static_cast<double>(depth) + static_cast<double>(count + 1) / 2) *
+                                   static_cast<double>(traffic_.cache_bytes_per_token);
+      }
+      tests_.push_back(std::move(test));
+    }
+  }
+
+  // Records lists and touches memory. Longest first: a call that needs more memory than those
+  // before makes their lists be recorded anew.
+  absl::Status WarmUp() {
+    std::vector<const Test*> order;
+    for (const Test& test : tests_) order.push_back(&test);
+    std::stable_sort(order.begin(), order.end(), [&](const Test* a, const Test* b) {
+      const auto key = [&](const Test* t) {
+        return std::tuple(t->pass_tokens() * t->sequences, flags_.depth[t->context]);
+      };
+      return key(a) > key(b);
+    });
+    progress_.Show("first runs");
+    for (const Test* test : order) {
+      const int64_t count = test->one_by_one ? std::min<int64_t>(test->count, 8) : test->count;
+      FATHOM_RETURN_IF_ERROR(Time(*test, count).status());
     }
     return absl::OkStatus();
+  }
+
+  // Seconds of one pass: `count` tokens for each sequence, at once or one by one. The context is
+  // what it was before.
+  absl::StatusOr<double> Time(const Test& test, int64_t count) {
+    profile_.clear();
+    std::vector<std::vector<int32_t>> tokens(static_cast<size_t>(test.sequences));
+    const auto start = std::chrono::steady_clock::now();
+    for (int64_t step = 0; step < (test.one_by_one ? count : 1); ++step) {
+      for (std::vector<int32_t>& of_one : tokens)
+        of_one = RandomTokens(test.one_by_one ? 1 : count);
+      FATHOM_RETURN_IF_ERROR(Extend(test.context, tokens));
+    }
+    const double seconds =
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      FATHOM_RETURN_IF_ERROR(
+          session_->Truncate(contexts_[test.context][i], flags_.depth[test.context]));
+    }
+    return seconds;
   }
 
   double Probe() {
@@ -223,63 +340,23 @@ class Bench {
     return bandwidths_.back();
   }
 
-  absl::Status Measure(const char* kind, int64_t count, int64_t depth, bool one_by_one) {
-    Measurement m;
-    m.test = absl::StrFormat("%s%d", kind, count);
-    if (flags_.sequences > 1) absl::StrAppendFormat(&m.test, " x %d", flags_.sequences);
-    if (depth > 0) absl::StrAppendFormat(&m.test, " @ d%d", depth);
-    // The first pass records lists, touches memory and wakes the machine.
-    FATHOM_RETURN_IF_ERROR(Pass(one_by_one ? std::min<int64_t>(count, 8) : count, one_by_one));
-    FATHOM_RETURN_IF_ERROR(Rewind(depth));
-    const bool compare = one_by_one && flags_.sequences == 1;
-    // Tokens lie at depth + 1 .. depth + count of their context.
-    const double bytes_per_token =
-        static_cast<double>(traffic_.weight_bytes) +
-        (static_cast<double>(depth) + static_cast<double>(count + 1) / 2) *
-            static_cast<double>(traffic_.cache_bytes_per_token);
-    double before = compare ? Probe() : 0;
-    for (int r = 0; r < flags_.repetitions; ++r) {
-      progress_.Show(absl::StrFormat("%s, %d of %d", m.test, r + 1, flags_.repetitions));
-      profile_.clear();
-      const auto start = std::chrono::steady_clock::now();
-      FATHOM_RETURN_IF_ERROR(Pass(count, one_by_one));
-      const double seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-      FATHOM_RETURN_IF_ERROR(Rewind(depth));
-      m.rates.push_back(static_cast<double>(count * flags_.sequences) / seconds);
-      if (!compare) continue;
-      const double after = Probe();
-      if (before + after > 0)
-        m.shares.push_back(m.rates.back() * bytes_per_token / ((before + after) / 2));
-      before = after;
-    }
-    std::sort(m.shares.begin(), m.shares.end());
-    if (flags_.time_kernels) profiles_.emplace_back(m.test, std::move(profile_));
-    std::sort(m.rates.begin(), m.rates.end());
-    // With several sequences a pass reads the weights once (experts more often), so no rate is
-    // claimed.
-    if (compare) m.bytes_per_second = m.median() * bytes_per_token;
-    measurements_.push_back(std::move(m));
-    return absl::OkStatus();
-  }
-
   const BenchFlags& flags_;
   const std::shared_ptr<const Model> model_;
   ProgressLine progress_;
   std::unique_ptr<Session> session_;
-  std::vector<SequenceId> sequences_;
+  std::vector<std::vector<SequenceId>> contexts_;  // of each depth
   Random random_{42};
   TokenTraffic traffic_;
   std::optional<BandwidthProbe> probe_;
   std::vector<double> bandwidths_;  // bytes per second, of every measurement
   double bandwidth_ = 0;            // their median
-  std::vector<Measurement> measurements_;
-  std::vector<DispatchProfile> profile_;
-  std::vector<std::pair<std::string, std::vector<DispatchProfile>>> profiles_;
+  std::vector<Test> tests_;
+  std::vector<DispatchProfile> profile_;  // of the run at work
 };
 
 absl::Status CheckFlags(const BenchFlags& flags) {
-  if (!flags.estimate && (!flags.profile.empty() || !flags.quantize.empty() || !flags.targets.empty())) {
+  if (!flags.estimate &&
+      (!flags.profile.empty() || !flags.quantize.empty() || !flags.targets.empty())) {
     return InputError("bench", "--profile=NAME, --quantize and --target", "--estimate beside them",
                       "none");
   }

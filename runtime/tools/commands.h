@@ -56,7 +56,7 @@ struct BenchFlags {
   std::vector<int64_t> depth = {0};
   int repetitions = 5;
   int chunk = 1024;
-  int sequences = 1;
+  std::vector<int> sequences = {1};
   bool deterministic = false;
   bool time_kernels = false;
   bool json = false;

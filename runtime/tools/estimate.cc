@@ -191,15 +191,14 @@ absl::Status AddCall(const Artifact& artifact, uint32_t program, const std::stri
   return absl::OkStatus();
 }
 
-namespace {
-
-// "512 @ d4096", with " x 8" for several sequences.
-std::string TestName(const char* kind, int64_t count, int64_t depth, int sequences) {
+std::string TestName(absl::string_view kind, int64_t count, int64_t depth, int sequences) {
   std::string name = absl::StrCat(kind, count);
   if (sequences > 1) absl::StrAppend(&name, " x ", sequences);
   if (depth > 0) absl::StrAppend(&name, " @ d", depth);
   return name;
 }
+
+namespace {
 
 struct Subject {
   std::shared_ptr<const Artifact> artifact;
@@ -267,33 +266,44 @@ absl::StatusOr<Subject> FindSubject(const BenchFlags& flags) {
   return subject;
 }
 
+absl::StatusOr<TestEstimate> EstimatePrompt(const BenchFlags& flags, const Subject& subject,
+                                            int64_t count, int64_t depth, int sequences) {
+  const int64_t per_call = std::max<int64_t>(flags.chunk / sequences, 1);
+  TestEstimate test;
+  test.test = TestName("pp", count, depth, sequences);
+  for (int64_t done = 0; done < count; done += per_call) {
+    const CallWork work{sequences, std::min(per_call, count - done), depth + done};
+    const std::string entry =
+        EntryOf(*subject.artifact, subject.program, work, flags.deterministic);
+    FATHOM_RETURN_IF_ERROR(
+        AddCall(*subject.artifact, subject.program, entry, work, subject.roofs, &test));
+  }
+  return test;
+}
+
 absl::StatusOr<std::vector<TestEstimate>> Estimate(const BenchFlags& flags,
                                                    const Subject& subject) {
   std::vector<TestEstimate> tests;
-  const int64_t per_call = std::max<int64_t>(flags.chunk / flags.sequences, 1);
   for (const int64_t depth : flags.depth) {
     for (const int64_t count : flags.prompt) {
       if (count == 0) continue;
-      TestEstimate test;
-      test.test = TestName("pp", count, depth, flags.sequences);
-      for (int64_t done = 0; done < count; done += per_call) {
-        const CallWork work{flags.sequences, std::min(per_call, count - done), depth + done};
-        const std::string entry =
-            EntryOf(*subject.artifact, subject.program, work, flags.deterministic);
-        FATHOM_RETURN_IF_ERROR(
-            AddCall(*subject.artifact, subject.program, entry, work, subject.roofs, &test));
+      for (const int sequences : flags.sequences) {
+        FATHOM_ASSIGN_OR_RETURN(TestEstimate test,
+                                EstimatePrompt(flags, subject, count, depth, sequences));
+        tests.push_back(std::move(test));
       }
-      tests.push_back(std::move(test));
     }
     for (const int64_t count : flags.predict) {
       if (count == 0) continue;
-      TestEstimate test;
-      test.test = TestName("tg", count, depth, flags.sequences);
-      // Costs grow linearly with the context, so that the middle step is the average one.
-      const CallWork work{flags.sequences, 1, depth + (count - 1) / 2};
-      FATHOM_RETURN_IF_ERROR(
-          AddCall(*subject.artifact, subject.program, "decode", work, subject.roofs, &test));
-      tests.push_back(std::move(test));
+      for (const int sequences : flags.sequences) {
+        TestEstimate test;
+        test.test = TestName("tg", count, depth, sequences);
+        // Costs grow linearly with the context, so that the middle step is the average one.
+        const CallWork work{sequences, 1, depth + (count - 1) / 2};
+        FATHOM_RETURN_IF_ERROR(
+            AddCall(*subject.artifact, subject.program, "decode", work, subject.roofs, &test));
+        tests.push_back(std::move(test));
+      }
     }
   }
   return tests;

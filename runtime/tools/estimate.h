@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "runtime/artifact/artifact.h"
 #include "runtime/tools/kernel_cost.h"
 
@@ -44,6 +45,9 @@ struct TestEstimate {
   std::vector<KernelEstimate> kernels;  // the slowest first
   double seconds = 0;
 };
+
+// Of a test of bench, run or estimated: "pp512 x 8 @ d4096"; one sequence and no depth go unnamed.
+std::string TestName(absl::string_view kind, int64_t count, int64_t depth, int sequences);
 
 // The entry point that a session takes for the call: that of steps for one token a sequence, and
 // for as many as the artifact says unless `deterministic` (docs/spec/artifact.md).

@@ -83,13 +83,17 @@ void AddBench(CLI::App& app, BenchFlags* flags, std::function<absl::Status()>* c
       ->delimiter(',');
   bench->add_option("-n,--predict", flags->predict, "Numbers of tokens to decode; 0: none")
       ->delimiter(',');
-  bench->add_option("-d,--depth", flags->depth, "Tokens already in the context")->delimiter(',');
-  bench->add_option("-r,--repetitions", flags->repetitions, "Runs of each test")
+  bench->add_option("-d,--depth", flags->depth,
+                    "Tokens already in the context; each depth keeps a context of its own")
+      ->delimiter(',');
+  bench->add_option("-r,--repetitions", flags->repetitions,
+                    "Rounds; each runs every test once, and the bandwidth is measured between")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
   bench->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")
       ->capture_default_str();
   bench->add_option("-b,--sequences", flags->sequences, "Sequences decoded at once")
+      ->delimiter(',')
       ->check(CLI::Range(1, 4096))
       ->capture_default_str();
   AddDeterministic(bench, &flags->deterministic);

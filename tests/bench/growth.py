@@ -32,16 +32,14 @@ def measure(bench, model_class):
     curves = []
 
     depths = ",".join(map(str, CONTEXTS))
-    tests = small.measure("-p", 0, "-n", 16, "-d", depths)["tests"]
-    points = [[d, seconds(tests["tg16" if d == 0 else f"tg16 @ d{d}"])] for d in CONTEXTS]
+    tests = small.measure("-p", 0, "-n", 64, "-d", depths)["tests"]
+    points = [[d, seconds(tests["tg64" if d == 0 else f"tg64 @ d{d}"])] for d in CONTEXTS]
     curves.append({"title": "one token against its context", "x": "tokens of context",
                    "y": "seconds per token", "points": points})
 
-    points = []
-    for batch in BATCHES:
-        name = "tg16" if batch == 1 else f"tg16 x {batch}"
-        test = small.measure("-p", 0, "-n", 16, "-b", batch)["tests"][name]
-        points.append([batch, batch * seconds(test)])
+    batches = ",".join(map(str, BATCHES))
+    tests = small.measure("-p", 0, "-n", 64, "-b", batches)["tests"]
+    points = [[b, b * seconds(tests["tg64" if b == 1 else f"tg64 x {b}"])] for b in BATCHES]
     curves.append({"title": "one step against its sequences", "x": "sequences decoded together",
                    "y": "seconds per step", "points": points})
 

@@ -2,7 +2,9 @@
 # Prints the figures that say how close whole models come to the machine's limits on the CPU.
 """Every figure stands beside its bound, measured in the same run: read bandwidth between the runs
 of the model (fathom bench), the rates of the dot product instructions and of the isolated kernels
-before and after (kernel_bench). Only the ratios mean something on a shared machine.
+before and after (kernel_bench). Only the ratios mean something on a shared machine, so what is
+compared runs in turn: a ratio is that of one round, and the median of the rounds counts; the least
+and the greatest stand in brackets.
 
     ./dev bench                   all rows; the first run makes 9 GB of artifacts under build/dev/bench
     ./dev bench --rows 1,2        some of them
@@ -68,12 +70,14 @@ class Model:
         found = re.findall(r"\] (\w+) +([\d.]+) s", log.stdout + log.stderr)
         return {phase: float(seconds) for phase, seconds in found}
 
-    def measure(self, *flags, target="cpu:native", encoding="q4"):
+    def measure(self, *flags, target="cpu:native", encoding="q4", rounds=None):
         """What fathom bench says, its tests by name."""
         out = run(self.bench.bin / "fathom", "bench", "-m", self.artifact(target, encoding),
-                  "--device", "cpu", "--json", "-q", "-r", self.bench.repetitions, *flags)
+                  "--device", "cpu", "--json", "-q", "-r", rounds or self.bench.repetitions, *flags)
         data = json.loads(out.stdout)
         data["tests"] = {t["test"]: t for t in data["tests"]}
+        for test in data["tests"].values():
+            test["rates"] = [r["tokens_per_second"] for r in test["rounds"]]
         return data
 
     def rate(self, test, *flags, **how):
@@ -106,9 +110,19 @@ class Model:
         return 2 * c["num_hidden_layers"] * c["num_attention_heads"] * width * context
 
 
+def quotients(above, below):
+    """Of each round."""
+    return [a / b for a, b in zip(above, below)]
+
+
+def median_of(values, text):
+    return text.format(statistics.median(values))
+
+
 class Bench:
     def __init__(self, args):
         self.bin, self.work, self.repetitions = args.bin, args.work, args.repetitions
+        self.pairs = 3 * self.repetitions  # rounds of short runs whose difference counts
         self.work.mkdir(parents=True, exist_ok=True)
         self.peaks = {}
         config = {"v2-lite": "deepseek_v2_lite", "ds-small": "ds_small"}
@@ -130,9 +144,14 @@ class Bench:
         return best
 
     def row(self, title, measured, bound, share, goal, at_least=True):
+        """`share` may be a list, one of each round."""
+        spread = ""
+        if isinstance(share, list):
+            spread = f"[{min(share):.2f} {max(share):.2f}]"
+            share = statistics.median(share)
         fine = share >= goal if at_least else share <= goal
         print(f"{title:<58} {measured:>16} {bound:>22} {share:7.2f} {'>=' if at_least else '<='}"
-              f" {goal:<5.2f} {'' if fine else 'MISSED'}", flush=True)
+              f" {goal:<5.2f} {spread:<13} {'' if fine else 'MISSED'}".rstrip(), flush=True)
 
     # --- The rows -------------------------------------------------------------------------------
 
@@ -158,34 +177,34 @@ class Bench:
         many = dict(self.main.config, num_attention_heads=128, num_key_value_heads=128,
                     num_hidden_layers=min(6, self.main.config["num_hidden_layers"]))
         for model in (self.main, Model(self, f"{self.main.name}-128-heads", many)):
-            data = model.measure("-p", 0, "-n", 16, "-d", "0,4096,16384")
-            base = data["tests"]["tg16"]["median_tokens_per_second"]
+            data = model.measure("-p", 0, "-n", 16, "-d", "0,4096,16384", rounds=self.pairs)
             peak = self.kernels("bf16")["matmul2 bound"] * 1e9
             for depth in (4096, 16384):
-                rate = data["tests"][f"tg16 @ d{depth}"]["median_tokens_per_second"]
-                added = 1 / rate - 1 / base
-                read = depth * data["cache_bytes_per_context_token"]
-                bound = max(read / data["read_bandwidth_bytes_per_second"],
-                            model.attention_flops(depth) / peak)
-                self.row(f"3 decode at {depth}, {model.name}: time added",
-                         f"{added * 1e3:.2f} ms", f"{bound * 1e3:.2f} ms", added / bound, 1.3, False)
-        data = self.small.measure("-p", 0, "-n", 32, "-d", "0,4096")
-        rates = [data["tests"][t]["median_tokens_per_second"] for t in ("tg32", "tg32 @ d4096")]
-        self.row("3 decode at 4096 against empty, ds-small q4", f"{rates[1]:.1f} tok/s",
-                 f"{rates[0]:.1f} tok/s", rates[1] / rates[0], 0.7)
-        data = self.dense.measure("-p", 0, "-n", 16, "-d", "0,4096")
-        rates = [data["tests"][t]["median_tokens_per_second"] for t in ("tg16", "tg16 @ d4096")]
-        bound = 4096 * data["cache_bytes_per_context_token"] / data["read_bandwidth_bytes_per_second"]
-        added = 1 / rates[1] - 1 / rates[0]
-        self.row("3 decode at 4096, grouped-query (dense-1b): time added", f"{added * 1e3:.2f} ms",
-                 f"{bound * 1e3:.2f} ms", added / bound, 1.3, False)
+                self.added(f"3 decode at {depth}, {model.name}: time added", data, "tg16", depth,
+                           model.attention_flops(depth) / peak)
+        tests = self.small.measure("-p", 0, "-n", 64, "-d", "0,4096", rounds=self.pairs)["tests"]
+        rates = [tests[t]["rates"] for t in ("tg64", "tg64 @ d4096")]
+        self.row("3 decode at 4096 against empty, ds-small q4", median_of(rates[1], "{:.1f} tok/s"),
+                 median_of(rates[0], "{:.1f} tok/s"), quotients(rates[1], rates[0]), 0.7)
+        data = self.dense.measure("-p", 0, "-n", 16, "-d", "0,4096", rounds=self.pairs)
+        self.added("3 decode at 4096, grouped-query (dense-1b): time added", data, "tg16", 4096)
+
+    def added(self, title, data, test, depth, bound=0):
+        """Seconds that a token at this depth takes longer than one without context, beside those of
+        reading its cache (or `bound`, if more)."""
+        read = depth * data["cache_bytes_per_context_token"]
+        bound = max(read / data["read_bandwidth_bytes_per_second"], bound)
+        rates = [data["tests"][t]["rates"] for t in (test, f"{test} @ d{depth}")]
+        added = [1 / deep - 1 / empty for empty, deep in zip(*rates)]
+        self.row(title, median_of([1e3 * a for a in added], "{:.2f} ms"), f"{bound * 1e3:.2f} ms",
+                 [a / bound for a in added], 1.3, False)
 
     def batch(self):
         for model, goal in ((self.main, 3.0), (self.dense, 5.0)):
-            one = model.rate("tg16", "-p", 0, "-n", 16)
-            eight = model.rate("tg16 x 8", "-p", 0, "-n", 16, "-b", 8)
-            self.row(f"4 decode of 8 sequences, {model.name} q4", f"{eight:.1f} tok/s",
-                     f"{one:.1f} tok/s for one", eight / one, goal)
+            tests = model.measure("-p", 0, "-n", 16, "-b", "1,8", rounds=self.pairs)["tests"]
+            one, eight = (tests[t]["rates"] for t in ("tg16", "tg16 x 8"))
+            self.row(f"4 decode of 8 sequences, {model.name} q4", median_of(eight, "{:.1f} tok/s"),
+                     median_of(one, "{:.1f} tok/s for one"), quotients(eight, one), goal)
 
     def loading(self):
         """From a warm file cache to the first token; each load is a process of its own."""
@@ -265,28 +284,32 @@ class Bench:
         made.unlink()
 
     def threads(self):
-        # In turn, so that what else the machine does meets all counts alike; medians of the rounds.
-        rounds = {1: [], 2: [], 4: []}
-        for _ in range(3):
-            for count, seen in rounds.items():
-                data = self.main.measure("-p", 128, "-n", 16, "-t", count)
-                seen.append([*(data["tests"][t]["median_tokens_per_second"] for t in ("pp128", "tg16")),
-                             data["read_bandwidth_bytes_per_second"]])
-        rates = {count: [statistics.median(column) for column in zip(*seen)]
-                 for count, seen in rounds.items()}
-        self.row("7 prefill, two workers against one", f"{rates[2][0]:.1f} tok/s",
-                 f"{rates[1][0]:.1f} tok/s", rates[2][0] / rates[1][0], 1.9)
-        decode, scaling = rates[2][1] / rates[1][1], rates[2][2] / rates[1][2]
-        self.row("7 decode, two workers, against the bandwidth's scaling", f"{decode:.2f} x",
-                 f"{scaling:.2f} x", decode / scaling, 0.95)
-        self.row("7 decode, four workers on two cores against two", f"{rates[4][1]:.1f} tok/s",
-                 f"{rates[2][1]:.1f} tok/s", rates[4][1] / rates[2][1], 0.95)
+        prefill, decode, share, bandwidth = ({1: [], 2: [], 4: []} for _ in range(4))
+        for _ in range(self.repetitions):
+            for count in prefill:
+                tests = self.main.measure("-p", 128, "-n", 16, "-t", count, rounds=3)["tests"]
+                prefill[count].append(tests["pp128"]["median_tokens_per_second"])
+                decode[count].append(tests["tg16"]["median_tokens_per_second"])
+                share[count].append(tests["tg16"]["of_bandwidth"])
+                bandwidth[count].append(tests["tg16"]["read_bandwidth_bytes_per_second"])
+        self.row("7 prefill, two workers against one", median_of(prefill[2], "{:.1f} tok/s"),
+                 median_of(prefill[1], "{:.1f} tok/s"), quotients(prefill[2], prefill[1]), 1.9)
+        self.row("7 decode, two workers, against the bandwidth's scaling",
+                 median_of(quotients(decode[2], decode[1]), "{:.2f} x"),
+                 median_of(quotients(bandwidth[2], bandwidth[1]), "{:.2f} x"),
+                 quotients(share[2], share[1]), 0.95)
+        self.row("7 decode, four workers on two cores against two",
+                 median_of(decode[4], "{:.1f} tok/s"), median_of(decode[2], "{:.1f} tok/s"),
+                 quotients(decode[4], decode[2]), 0.95)
 
     def narrow(self):
-        native = self.main.rate("tg32", "-p", 0, "-n", 32)
-        avx2 = self.main.rate("tg32", "-p", 0, "-n", 32, target="cpu:x86-64-v3")
-        self.row(f"9 decode with AVX2 only, {self.main.name} q4", f"{avx2:.1f} tok/s",
-                 f"{native:.1f} tok/s native", avx2 / native, 0.5)
+        native, avx2 = [], []
+        for _ in range(self.repetitions):
+            for target, rates in (("cpu:native", native), ("cpu:x86-64-v3", avx2)):
+                tests = self.main.measure("-p", 0, "-n", 32, target=target, rounds=3)["tests"]
+                rates.append(tests["tg32"]["median_tokens_per_second"])
+        self.row(f"9 decode with AVX2 only, {self.main.name} q4", median_of(avx2, "{:.1f} tok/s"),
+                 median_of(native, "{:.1f} tok/s native"), quotients(avx2, native), 0.5)
 
 
 ROWS = {1: Bench.decode, 2: Bench.prefill, 3: Bench.depth, 4: Bench.batch, 5: Bench.loading,
@@ -303,7 +326,7 @@ def main():
     parser.add_argument("-r", "--repetitions", type=int, default=5)
     args = parser.parse_args()
     bench = Bench(args)
-    print(f"{'row':<58} {'measured':>16} {'bound or base':>22} {'ratio':>7}    goal")
+    print(f"{'row':<58} {'measured':>16} {'bound or base':>22} {'ratio':>7}    goal  [rounds]")
     for number in map(int, args.rows.split(",")):
         if number not in ROWS:
             sys.exit(f"--rows: expected some of {sorted(ROWS)}, found {number}")

@@ -170,9 +170,11 @@ TEST_F(Plan, EstimatesOfAConfigAreThoseOfTheArtifact) {
 
 // V2-Lite at q4 reads 1.43 GB for a token: the active experts, attention, one dense layer and the head.
 TEST_F(Plan, EstimatesThePublishedShapes) {
-  const Result lite = Run("tests/golden/configs/deepseek_v2_lite.json --quantize=q4 --profile=cuda:sm_80 -p 0 -n 1", true,
+  const Result lite = Run("tests/golden/configs/deepseek_v2_lite.json --quantize=q4 --profile=cuda:sm_80 -p 0 -n 1 -b 1,8", true,
                           "bench --estimate");
   ASSERT_EQ(lite.code, 0) << lite.errors;
+  ASSERT_EQ(lite.json["tests"].size(), 2u);
+  EXPECT_EQ(lite.json["tests"][1]["test"], "tg1 x 8");
   double weights = 0;
   for (const auto& kernel : lite.json["tests"][0]["kernels"]) {
     weights += kernel["weight_bytes"].get<double>();

@@ -15,6 +15,7 @@ namespace fathom {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using testing::TemporaryFile;
@@ -269,6 +270,20 @@ TEST_F(ToolsTest, BenchMeasures) {
   EXPECT_EQ(json["tests"][5]["runs"], 2);
   EXPECT_GT(json["tests"][5]["median_tokens_per_second"].get<double>(), 0);
   EXPECT_GT(json["tests"][5]["of_bandwidth"].get<double>(), 0);
+  for (const auto& test : json["tests"]) {
+    ASSERT_EQ(test["rounds"].size(), 2u) << test["test"];
+    for (const auto& round : test["rounds"]) {
+      EXPECT_GT(round["tokens_per_second"].get<double>(), 0);
+      EXPECT_GT(round["read_bandwidth_bytes_per_second"].get<double>(), 1e8);
+    }
+  }
+  const Result several =
+      Fathom("bench -m " + plain_->path() + " -p 0 -n 2 -d 64,0 -b 2,1 -r 1 -t 1 --json");
+  ASSERT_EQ(several.code, 0) << several.err;
+  std::vector<std::string> names;
+  const auto several_json = nlohmann::json::parse(several.out);
+  for (const auto& test : several_json["tests"]) names.push_back(test["test"]);
+  EXPECT_THAT(names, ElementsAre("tg2 x 2 @ d64", "tg2 @ d64", "tg2 x 2", "tg2"));
   const Result text = Fathom("bench -m " + plain_->path() + " -p 0 -n 2 -r 1 -t 1 --profile");
   EXPECT_THAT(text.out,
               AllOf(HasSubstr("tg2"), HasSubstr("history  history"), HasSubstr("append  append")));
