@@ -2,6 +2,8 @@
 // Arithmetic of kernels: operators, vectors, conversions, exp and log; constants and control flow.
 #include "compiler/kernels/Values.h"
 
+#include <numbers>
+
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -332,10 +334,16 @@ Val highBf16(Val pairs) { return bitcast(pairs & number(pairs, -65536), pairs.k(
 
 // --- Functions -----------------------------------------------------------------------------------
 
-static Val polynomial(Val x, std::initializer_list<double> highestFirst) {
+Val polynomial(Val x, std::initializer_list<double> coefficients) {
   Val p;
-  for (double c : highestFirst) p = p ? fma(p, x, number(x, c)) : number(x, c);
+  for (double c : coefficients) p = p ? fma(p, x, number(x, c)) : number(x, c);
   return p;
+}
+
+// The low bits are n; the shift leaves them in the exponent's place.
+Val timesPowerOf2(Val p, Val bits) {
+  Type i32 = p.k().i32();
+  return bitcast(bitcast(p, i32) + shl(bitcast(bits, i32), 23), p.k().f32());
 }
 
 // e^x = 2^n e^r with n = round(x log2 e), |r| <= ln2/2; the polynomial's relative error is 3e-9.
@@ -344,14 +352,13 @@ Val exp(Val x) {
   ValueBuilder& k = x.k();
   Val inside = x > -87.0;
   Val c = min(select(inside, x, number(x, -87.0)), number(x, 88.0));
-  auto [n, bits] = k.roundProduct(c, 1.4426950408889634);
+  auto [n, bits] = k.roundProduct(c, std::numbers::log2e);
   // ln2 in two parts, the first with so few bits that n times it is exact.
   Val r = fma(n, number(c, -0.693359375), c);
   r = fma(n, number(c, 2.12194440e-4), r);
   Val p = polynomial(r, {1.381454016850788e-3, 8.368745108987987e-3, 4.166839078369764e-2,
                          1.6666520399042145e-1, 4.9999993432128687e-1, 1.0, 1.0});
-  // The low bits are n; the shift leaves them in the exponent's place.
-  Val y = bitcast(bitcast(p, k.i32()) + shl(bitcast(bits, k.i32()), 23), k.f32());
+  Val y = timesPowerOf2(p, bits);
   return select(inside, y, number(y, 0.0));
 }
 

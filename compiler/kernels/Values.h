@@ -4,6 +4,7 @@
 #define FATHOM_COMPILER_KERNELS_VALUES_H_
 
 #include <concepts>
+#include <initializer_list>
 #include <optional>
 
 #include "compiler/kernels/Config.h"
@@ -188,6 +189,10 @@ Val sigmoid(Val x);
 Val silu(Val x);
 /// Natural logarithm of x > 0 within 2 ulp.
 Val log(Val x);
+/// Coefficients: the highest first.
+Val polynomial(Val x, std::initializer_list<double> coefficients);
+/// p 2^n; `bits` as roundProduct gives them with n.
+Val timesPowerOf2(Val p, Val bits);
 
 }  // namespace fathom::kernels
 

@@ -2,6 +2,8 @@
 // Word products, transposes and packing of rows for the attention kernels.
 #include "compiler/kernels/simd/AttentionTile.h"
 
+#include <numbers>
+
 using namespace mlir;
 
 namespace fathom::kernels {
@@ -144,14 +146,20 @@ Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, d
 }
 
 Val expOfWeight(Val x) {
-  ValueBuilder& k = x.k();
   x = max(x, number(x, -87));
-  auto [n, bits] = k.roundProduct(x, 1.4426950408889634);
+  auto [n, bits] = x.k().roundProduct(x, std::numbers::log2e);
   // n ln2 is off by 2e-9 n, no more.
-  Val r = fma(n, number(x, -0.6931471805599453), x), p = number(x, 4.151384712683976e-2);
-  for (double c : {0.1678747336214042, 0.5000301364956686, 0.9999668365262218, 1.0})
-    p = fma(p, r, number(x, c));
-  return bitcast(bitcast(p, k.i32()) + shl(bitcast(bits, k.i32()), 23), k.f32());
+  Val r = fma(n, number(x, -std::numbers::ln2), x);
+  Val p = polynomial(
+      r, {4.151384712683976e-2, 0.1678747336214042, 0.5000301364956686, 0.9999668365262218, 1.0});
+  return timesPowerOf2(p, bits);
+}
+
+Val exp2OfWeight(Val x) {
+  x = max(x, number(x, -127));
+  auto [n, bits] = x.k().roundProduct(x, 1);
+  Val p = polynomial(x - n, {9.58285299e-3, 5.590642474e-2, 0.2402409861, 0.6931241934, 1.0});
+  return timesPowerOf2(p, bits);
 }
 
 }  // namespace fathom::kernels

@@ -66,6 +66,8 @@ Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, d
 /// e^x within 3e-6 of it, a thousandth of what rounding it to bf16 takes away; next to 0 below -87,
 /// of -inf and NaN too. x is at most 8.
 Val expOfWeight(Val x);
+/// 2^x as near to it for x <= 0; 0 of -inf and NaN, next to it below -126.
+Val exp2OfWeight(Val x);
 
 }  // namespace fathom::kernels
 

@@ -3,6 +3,7 @@
 #include "compiler/kernels/simd/QueryBlock.h"
 
 #include <limits>
+#include <numbers>
 
 using namespace mlir;
 
@@ -39,7 +40,7 @@ QueryBlock::QueryBlock(KernelBuilder& k, Words form, int64_t capacity, int64_t k
       valueWidth_(valueWidth),
       pageTokens_(pageTokens),
       window_(window),
-      scale_(form.pairs ? scale * 1.4426950408889634 : scale),
+      scale_(form.pairs ? scale * std::numbers::log2e : scale),
       matrix_(form.pairs && k.profile().amx && keyElements % 32 == 0 && keyElements <= 512 &&
               pageTokens % 32 == 0),
       rows_(matrix_ ? kMatrixRows : kRows),
@@ -117,17 +118,6 @@ void QueryBlock::scoreMatrix(Val r0) {
     matrixProduct(k_, MatrixTerm{{queries}, std::move(right), keyWords()},
                   {score_, column, k_.idx(pageTokens_)});
   });
-}
-
-// 2^x within 3e-6 of it, for x <= 0: a thousandth of what rounding it to bf16 takes away. 0 of -inf
-// and NaN, next to it below -126.
-static Val exp2OfWeight(Val x) {
-  ValueBuilder& k = x.k();
-  x = max(x, number(x, -127));
-  auto [n, bits] = k.roundProduct(x, 1);
-  Val r = x - n, p = number(x, 9.58285299e-3);
-  for (double c : {5.590642474e-2, 0.2402409861, 0.6931241934, 1.0}) p = fma(p, r, number(x, c));
-  return bitcast(bitcast(p, k.i32()) + shl(bitcast(bits, k.i32()), 23), k.f32());
 }
 
 // Scores of pairs are logarithms to the base 2.
