@@ -13,6 +13,7 @@
 #include "compiler/target/ProfileAttr.h"
 #include "dialects/schedule/Schedule.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "runtime/artifact/verifier.h"
 #include "runtime/base/status.h"
 #include "runtime/schema/artifact_generated.h"
 
@@ -165,6 +166,7 @@ class HeaderBuilder {
                                                        &noBindings, &none, nullptr));
       }
     }
+    static_assert(TargetProfile::kMaxFewTokens == kMaxFewTokens, "what profiles and artifacts may say");
     auto number = [&](StringRef name) {
       auto attr = op->getAttrOfType<IntegerAttr>(name);
       return attr ? attr.getInt() : 0;

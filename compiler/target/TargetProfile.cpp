@@ -234,10 +234,10 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
           readInteger(*object, where, "prefetch_bytes", 0, 1 << 20, profile.prefetchBytes))
     return error;
   if (llvm::Error error =
-          readInteger(*object, where, "few_tokens", 0, kMostFewTokens, profile.fewTokens))
+          readInteger(*object, where, "few_tokens", 0, kMaxFewTokens, profile.fewTokens))
     return error;
   if (llvm::Error error =
-          readInteger(*object, where, "few_context", 0, kMostFewContext, profile.fewContext))
+          readInteger(*object, where, "few_context", 0, kMaxFewContext, profile.fewContext))
     return error;
   if (const llvm::json::Value* value = object->get("gpu")) {
     const llvm::json::Object* gpu = value->getAsObject();

@@ -92,7 +92,7 @@ struct TargetProfile {
   int64_t fewTokens = 16;
   int64_t fewContext = 8192;
   /// Bounds of the two: what an artifact may say (docs/spec/artifact.md), and more than any context.
-  static constexpr int64_t kMostFewTokens = 4096, kMostFewContext = int64_t{1} << 40;
+  static constexpr int64_t kMaxFewTokens = 4096, kMaxFewContext = int64_t{1} << 40;
 
   /// There for a GPU.
   std::optional<GpuProfile> gpu;
