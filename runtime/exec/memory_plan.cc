@@ -13,7 +13,6 @@ namespace fathom {
 namespace {
 
 constexpr int64_t kMaxContext = int64_t{1} << 40;
-constexpr int32_t kMaxSequences = 4096, kMaxChunk = 65536;
 
 using Tensors = flatbuffers::Vector<flatbuffers::Offset<schema::Tensor>>;
 
@@ -67,6 +66,16 @@ absl::Status AddCall(const Tensors& tensors, const schema::EntryPoint& entry,
 
 }  // namespace
 
+absl::Status CheckCalls(int32_t sequences, int32_t chunk) {
+  if (sequences < 1 || sequences > kMaxSequences) {
+    return InputError("sequences", "out of range", absl::StrCat("1 to ", kMaxSequences), sequences);
+  }
+  if (chunk < 1 || chunk > kMaxChunk) {
+    return InputError("chunk", "out of range", absl::StrCat("1 to ", kMaxChunk), chunk);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<MemoryPlan> PlanMemory(const Artifact& artifact, uint32_t program,
                                       const MemoryRequest& request) {
   const schema::Program& header = *artifact.header().programs()->Get(program);
@@ -74,13 +83,7 @@ absl::StatusOr<MemoryPlan> PlanMemory(const Artifact& artifact, uint32_t program
     return InputError("ctx-size", "out of range", absl::StrCat("1 to ", kMaxContext),
                       request.context);
   }
-  if (request.sequences < 1 || request.sequences > kMaxSequences) {
-    return InputError("sequences", "out of range", absl::StrCat("1 to ", kMaxSequences),
-                      request.sequences);
-  }
-  if (request.chunk < 1 || request.chunk > kMaxChunk) {
-    return InputError("chunk", "out of range", absl::StrCat("1 to ", kMaxChunk), request.chunk);
-  }
+  FATHOM_RETURN_IF_ERROR(CheckCalls(request.sequences, request.chunk));
   MemoryPlan plan;
   for (const schema::Segment* segment : *artifact.header().segments()) {
     if (segment->kind() == schema::SegmentKind::weights) plan.weights += segment->length();

@@ -8,16 +8,19 @@
 #include <utility>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "runtime/artifact/artifact.h"
 #include "runtime/hal/device.h"
 
 namespace fathom {
 
+inline constexpr int32_t kMaxSequences = 4096, kMaxChunk = 65536, kDefaultChunk = 1024;
+
 struct MemoryRequest {
-  int64_t context = 0;    // tokens per sequence, at least 1
-  int32_t sequences = 1;  // at the same time
-  int32_t chunk = 512;    // most tokens of one call
+  int64_t context = 0;            // tokens per sequence, at least 1
+  int32_t sequences = 1;          // at the same time
+  int32_t chunk = kDefaultChunk;  // most tokens of one call
 };
 
 // Bytes.
@@ -33,6 +36,9 @@ struct MemoryPlan {
   uint64_t longest_binding = 0;
   std::string longest_name;  // the tensor or buffer bound
 };
+
+// InvalidArgument beyond 1 to kMaxSequences sequences, 1 to kMaxChunk tokens of one call.
+absl::Status CheckCalls(int32_t sequences, int32_t chunk);
 
 // For program `program` of the artifact. InvalidArgument for a request out of range, or sizes that
 // do not fit 64 bits.

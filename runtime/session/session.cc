@@ -13,8 +13,6 @@ namespace {
 
 // P is rounded up to this many pages, so that a growing context seldom needs a new command list.
 constexpr int64_t kPageStep = 16;
-constexpr int32_t kMaxSequences = 4096;
-constexpr int32_t kMaxChunk = 65536;
 
 }  // namespace
 
@@ -33,13 +31,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const P
     return InputError("ctx-size", "out of range", absl::StrCat("1 to the model's ", limit),
                       options.context_size);
   }
-  if (options.max_sequences < 1 || options.max_sequences > kMaxSequences) {
-    return InputError("sequences", "out of range", absl::StrCat("1 to ", kMaxSequences),
-                      options.max_sequences);
-  }
-  if (options.chunk < 1 || options.chunk > kMaxChunk) {
-    return InputError("chunk", "out of range", absl::StrCat("1 to ", kMaxChunk), options.chunk);
-  }
+  FATHOM_RETURN_IF_ERROR(CheckCalls(options.max_sequences, options.chunk));
   const uint64_t pages =
       CeilDiv(static_cast<uint64_t>(options.context_size), program->page_tokens()) *
       static_cast<uint64_t>(options.max_sequences);

@@ -13,14 +13,15 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "runtime/exec/context.h"
+#include "runtime/exec/memory_plan.h"
 #include "runtime/session/page_pool.h"
 
 namespace fathom {
 
 struct SessionOptions {
-  int64_t context_size = 0;   // tokens per sequence; 0: the model's own context length
-  int32_t max_sequences = 1;  // at the same time
-  int32_t chunk = 1024;       // most tokens of one call
+  int64_t context_size = 0;       // tokens per sequence; 0: the model's own context length
+  int32_t max_sequences = 1;      // at the same time
+  int32_t chunk = kDefaultChunk;  // most tokens of one call
   // A sequence's logits depend on its own tokens alone, byte for byte, and on which of them were
   // appended one at a time (docs/design/009). Extending some sequences by one token and others by
   // more then takes two passes over the weights, and where prompts of few tokens would be faster as

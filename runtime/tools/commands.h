@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "runtime/api/model.h"
 #include "runtime/artifact/artifact.h"
+#include "runtime/exec/memory_plan.h"
 #include "runtime/tools/verify_device.h"
 
 namespace fathom::tools {
@@ -38,7 +39,7 @@ struct GenerateFlags {
   std::vector<std::string> stop;
   int64_t predict = -1;
   int64_t context_size = 0;
-  int chunk = 1024;
+  int chunk = kDefaultChunk;
   float temperature = 0.8f;
   int top_k = 40;
   float top_p = 0.95f;
@@ -55,7 +56,7 @@ struct BenchFlags {
   std::vector<int64_t> predict = {128};
   std::vector<int64_t> depth = {0};
   int repetitions = 5;
-  int chunk = 1024;
+  int chunk = kDefaultChunk;
   std::vector<int> sequences = {1};
   bool deterministic = false;
   bool time_kernels = false;
@@ -89,7 +90,7 @@ struct PlanFlags {
   uint64_t memory = 0;               // not 0: of a device that need not be here
   int64_t context_size = 0;  // 0: the model's
   int sequences = 1;
-  int chunk = 1024;
+  int chunk = kDefaultChunk;
   bool json = false;
 };
 

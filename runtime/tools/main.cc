@@ -30,6 +30,10 @@ void AddModelFlags(CLI::App* app, ModelFlags* flags) {
   app->add_flag("-v,--verbose", flags->verbose, "Say more");
 }
 
+void AddChunk(CLI::App* app, int* chunk) {
+  app->add_option("--chunk", *chunk, "Most prompt tokens of one pass")->capture_default_str();
+}
+
 void AddDeterministic(CLI::App* app, bool* deterministic) {
   app->add_flag("--deterministic", *deterministic,
                 "Each sequence's numbers depend on its own tokens alone, to the last bit: not on what "
@@ -43,7 +47,7 @@ void AddGenerateFlags(CLI::App* app, GenerateFlags* flags) {
   app->add_option("-c,--ctx-size", flags->context_size,
                   "Tokens of context; 0: what the model was made for")
       ->transform(CLI::AsSizeValue(true));
-  app->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")->capture_default_str();
+  AddChunk(app, &flags->chunk);
   AddDeterministic(app, &flags->deterministic);
   app->add_option("-s,--seed", flags->seed, "Seed of the sampler; -1: a new one each time")
       ->capture_default_str();
@@ -90,8 +94,7 @@ void AddBench(CLI::App& app, BenchFlags* flags, std::function<absl::Status()>* c
                     "Rounds; each runs every test once, and the bandwidth is measured between")
       ->check(CLI::Range(1, 10000))
       ->capture_default_str();
-  bench->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")
-      ->capture_default_str();
+  AddChunk(bench, &flags->chunk);
   bench->add_option("-b,--sequences", flags->sequences, "Sequences decoded at once")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096))
@@ -172,8 +175,7 @@ void AddPlan(CLI::App& app, PlanFlags* flags, std::function<absl::Status()>* com
   plan->add_option("-c,--ctx-size", flags->context_size,
                    "Tokens of context; 0: what the model was made for")
       ->transform(CLI::AsSizeValue(true));
-  plan->add_option("--chunk", flags->chunk, "Most prompt tokens of one pass")
-      ->capture_default_str();
+  AddChunk(plan, &flags->chunk);
   plan->add_option("-b,--sequences", flags->sequences, "Sequences at once")->capture_default_str();
   plan->add_flag("--json", flags->json, "Print JSON");
   plan->callback([=] { *command = [=] { return RunPlan(*flags); }; });

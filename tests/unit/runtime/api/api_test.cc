@@ -3,6 +3,8 @@
 #include <sys/wait.h>
 
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "gmock/gmock.h"
@@ -14,6 +16,7 @@
 namespace fathom {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::ElementsAreArray;
 using ::testing::HasSubstr;
@@ -95,6 +98,18 @@ TEST_F(ApiTest, StructsOfOlderCallersWork) {
   fathom_session* session = nullptr;
   ASSERT_EQ(fathom_session_create(model_, &options, &session), FATHOM_OK) << fathom_last_error();
   fathom_session_destroy(session);
+}
+
+TEST(SessionOptions, DefaultsAreThoseOfTheHeader) {
+  fathom_session_options options;
+  fathom_session_options_init(&options);
+  std::ifstream file("runtime/api/fathom.h");
+  const std::string header(std::istreambuf_iterator<char>(file), {});
+  const auto tells = [](const std::string& field, int32_t value) {
+    return ContainsRegex(" " + field + "; [^\n]*default " + std::to_string(value) + " ");
+  };
+  EXPECT_THAT(header, tells("max_sequences", options.max_sequences));
+  EXPECT_THAT(header, tells("chunk", options.chunk));
 }
 
 TEST_F(ApiTest, OpenErrorsHaveTheirKind) {
