@@ -2,16 +2,12 @@
 // attention: config and bindings, rotated queries, the walk over a split, partial sums.
 #include "compiler/kernels/simd/Attention.h"
 
-#include <limits>
-
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/Rope.h"
 
 using namespace mlir;
 
 namespace fathom::kernels {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 AttentionInputs::AttentionInputs(KernelBuilder& k) {
   Config& cfg = k.cfg();

@@ -19,8 +19,6 @@
 //
 // The maximum by which probabilities are scaled follows the true one only when it falls behind by
 // kSlack: sums are rescaled a few times per split, not with every page.
-#include <limits>
-
 #include "compiler/kernels/simd/Attention.h"
 #include "compiler/kernels/simd/MatrixValues.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -30,11 +28,7 @@ using namespace mlir;
 namespace fathom::kernels {
 namespace {
 
-constexpr double kNever = -std::numeric_limits<double>::infinity();
-constexpr double kSlack = 8;
 constexpr int64_t kPageTokens = 64, kTokenTiles = kPageTokens / kMatrixRows;
-// Lines of 4 KB: what prefetchers of the hardware take for a stream.
-constexpr int64_t kStripe = 64;
 
 /// The step-th part of lines [from, from + lines) in `steps` steps.
 struct Share {

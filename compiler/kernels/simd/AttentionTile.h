@@ -3,10 +3,20 @@
 #ifndef FATHOM_COMPILER_KERNELS_SIMD_ATTENTIONTILE_H_
 #define FATHOM_COMPILER_KERNELS_SIMD_ATTENTIONTILE_H_
 
+#include <limits>
+
 #include "compiler/kernels/simd/Cache.h"
 #include "compiler/kernels/simd/KernelBuilder.h"
 
 namespace fathom::kernels {
+
+/// The score of a row that is not seen, and the greatest of none.
+constexpr double kNever = -std::numeric_limits<double>::infinity();
+/// How far the maximum by which probabilities are scaled may lie below the true one
+/// (docs/spec/kernels.md): e^8 more or less is nothing to the range of float32 and bf16.
+constexpr double kSlack = 8;
+/// Lines of 4 KB: what prefetchers of the hardware take for a stream.
+constexpr int64_t kStripe = 64;
 
 /// The arithmetic of an attention kernel. All operands are 32-bit *words* along the summed index:
 /// one float32 each, or a pair of bf16 that one vdpbf16ps instruction multiplies. bf16 is used
@@ -64,7 +74,7 @@ void transposeRows(KernelBuilder& k, int64_t words,
 Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, double scale);
 
 /// e^x within 3e-6 of it, a thousandth of what rounding it to bf16 takes away; next to 0 below -87,
-/// of -inf and NaN too. x is at most 8.
+/// of -inf and NaN too. x is at most kSlack.
 Val expOfWeight(Val x);
 /// 2^x as near to it for x <= 0; 0 of -inf and NaN, next to it below -126.
 Val exp2OfWeight(Val x);

@@ -5,16 +5,12 @@
 // into 16 lanes; softmax: lanes = tokens; values: lanes = dimensions. The first tile of heads
 // brings the page's rows into the cache and asks for the next page's, at the end of a split for
 // those of the next one.
-#include <limits>
-
 #include "compiler/kernels/simd/Attention.h"
 
 using namespace mlir;
 
 namespace fathom::kernels {
 namespace {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 class AttentionVector : public Attention {
  public:

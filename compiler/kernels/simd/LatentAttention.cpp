@@ -2,16 +2,12 @@
 // latent_attention: config and bindings, packed queries, the walk over a split, partial sums.
 #include "compiler/kernels/simd/LatentAttention.h"
 
-#include <limits>
-
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/Rope.h"
 
 using namespace mlir;
 
 namespace fathom::kernels {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 LatentInputs::LatentInputs(KernelBuilder& k) {
   Config& cfg = k.cfg();

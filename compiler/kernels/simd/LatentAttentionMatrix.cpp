@@ -8,10 +8,8 @@
 //   values   As MatrixValues does: heads x dimensions, cache rows right operands as they lie.
 //
 // The maximum by which probabilities are scaled follows the true one only when it falls behind by
-// kSlack: sums are rescaled a few times per split, not with every block. e^8 more or less is
-// nothing to the range of float32 and bf16.
+// kSlack: sums are rescaled a few times per split, not with every block.
 #include <algorithm>
-#include <limits>
 #include <optional>
 
 #include "compiler/kernels/WeightLayout.h"
@@ -22,11 +20,6 @@ using namespace mlir;
 
 namespace fathom::kernels {
 namespace {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
-constexpr double kSlack = 8;
-// Lines of 4 KB: what prefetchers of the hardware take for a stream.
-constexpr int64_t kStripe = 64;
 
 /// How `lines` of a stripe are shared out over `loops` loops of `steps` steps: `count` in every
 /// `every`-th step, perLoop in a loop; a few more than asked for.

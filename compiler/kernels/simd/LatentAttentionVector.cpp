@@ -10,8 +10,6 @@
 // page of the next split's first, which the same worker is likely to read next: the lines of a tile
 // of 16 rows are exactly as many as a row's words. A split's first page is asked for while its
 // queries are packed.
-#include <limits>
-
 #include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/LatentAttention.h"
 
@@ -19,8 +17,6 @@ using namespace mlir;
 
 namespace fathom::kernels {
 namespace {
-
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 
 class LatentAttentionVector : public LatentAttention {
  public:

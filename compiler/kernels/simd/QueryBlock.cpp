@@ -2,14 +2,12 @@
 // Blocks of query rows: scores with lanes = cache rows, values with lanes = dimensions.
 #include "compiler/kernels/simd/QueryBlock.h"
 
-#include <limits>
 #include <numbers>
 
 using namespace mlir;
 
 namespace fathom::kernels {
 
-constexpr double kNever = -std::numeric_limits<double>::infinity();
 constexpr int64_t kLanes = 16;
 // Query rows of a register tile.
 constexpr int64_t kRows = 4;
