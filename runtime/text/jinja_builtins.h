@@ -29,7 +29,11 @@ absl::StatusOr<Value> CallMethod(Context& context, const Value& self, std::strin
 bool IsGlobal(std::string_view name);
 absl::StatusOr<Value> CallGlobal(Context& context, std::string_view name, const Arguments& args);
 
-// --- shared with the evaluator ---
+// --- shared by these and the evaluator ---
+// The argument of `function` in place `index`; `fallback` when it is absent or none.
+absl::StatusOr<int64_t> IntArgument(Context& context, std::string_view function,
+                                    const Arguments& args, size_t index, std::string_view name,
+                                    int64_t fallback);
 // The items a loop over `value` sees: members, keys or characters. Undefined has none.
 absl::StatusOr<std::vector<Value>> Iterate(Context& context, const Value& value);
 // value[key] without methods; undefined when there is none.

@@ -143,6 +143,18 @@ absl::StatusOr<Value> NewList(Context& context, std::vector<Value> items, bool t
   return Value::ListOf(std::move(items), tuple);
 }
 
+absl::StatusOr<int64_t> IntArgument(Context& context, std::string_view function,
+                                    const Arguments& args, size_t index, std::string_view name,
+                                    int64_t fallback) {
+  const Value* value = args.Get(index, name);
+  if (value == nullptr || value->IsNone()) return fallback;
+  if (!value->IsInt() && !value->IsBool()) {
+    return context.Error(
+        Cat(function, ": expected an integer for ", name, ", found ", value->KindName()));
+  }
+  return value->AsInt();
+}
+
 absl::StatusOr<std::vector<Value>> Iterate(Context& context, const Value& value) {
   std::vector<Value> items;
   if (value.IsList()) {

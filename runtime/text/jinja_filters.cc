@@ -42,17 +42,6 @@ absl::StatusOr<MarkedText> TextArgument(C context, std::string_view filter, A ar
   return TextOf(context, *value);
 }
 
-absl::StatusOr<int64_t> IntArgument(C context, std::string_view filter, A args, size_t index,
-                                    std::string_view name, int64_t fallback) {
-  const Value* value = args.Get(index, name);
-  if (value == nullptr || value->IsNone()) return fallback;
-  if (!value->IsInt() && !value->IsBool()) {
-    return context.Error(
-        Cat(filter, ": expected an integer for ", name, ", found ", value->KindName()));
-  }
-  return value->AsInt();
-}
-
 // `value` by the dotted path of an attribute= argument; a part that is a number indexes.
 Result Attribute(C context, Value value, V path) {
   if (path.IsInt()) return GetItem(context, value, path);

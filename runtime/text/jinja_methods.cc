@@ -35,16 +35,6 @@ absl::StatusOr<const Value*> RequiredString(C context, std::string_view method, 
     return context.Error(Cat(method, ": expected a string for ", name, ", found nothing"));
   return value;
 }
-absl::StatusOr<int64_t> IntArgument(C context, std::string_view method, A args, size_t index,
-                                    std::string_view name, int64_t fallback) {
-  const Value* value = args.Get(index, name);
-  if (value == nullptr || value->IsNone()) return fallback;
-  if (!value->IsInt() && !value->IsBool()) {
-    return context.Error(
-        Cat(method, ": expected an integer for ", name, ", found ", value->KindName()));
-  }
-  return value->AsInt();
-}
 
 absl::StatusOr<Value> StringList(C context, std::vector<MarkedText> parts) {
   std::vector<Value> items;

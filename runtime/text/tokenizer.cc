@@ -137,6 +137,19 @@ absl::Status CheckText(std::string_view text) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::vector<int32_t>> EncodeText(Tokenizer::State* state, std::string_view text,
+                                                const ContentRanges& content, bool add_special) {
+  FATHOM_RETURN_IF_ERROR(CheckText(text));
+  FATHOM_RETURN_IF_ERROR(state->BuildTables());
+  FATHOM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, Encoder(state, text, content).Run());
+  if (!add_special) return ids;
+  const auto* prefix = state->root->prefix_ids();
+  const auto* suffix = state->root->suffix_ids();
+  if (prefix != nullptr) ids.insert(ids.begin(), prefix->begin(), prefix->end());
+  if (suffix != nullptr) ids.insert(ids.end(), suffix->begin(), suffix->end());
+  return ids;
+}
+
 }  // namespace
 
 absl::Status Tokenizer::State::BuildTables() {
@@ -214,17 +227,9 @@ absl::StatusOr<std::unique_ptr<Tokenizer>> Tokenizer::Open(absl::Span<const uint
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::Encode(std::string_view text,
                                                        const EncodeOptions& options) const {
-  FATHOM_RETURN_IF_ERROR(CheckText(text));
-  FATHOM_RETURN_IF_ERROR(state_->BuildTables());
   ContentRanges content;
   if (!options.parse_special) content.Add(0, text.size());
-  FATHOM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, Encoder(state_.get(), text, content).Run());
-  if (!options.add_special) return ids;
-  const auto* prefix = state_->root->prefix_ids();
-  const auto* suffix = state_->root->suffix_ids();
-  if (prefix != nullptr) ids.insert(ids.begin(), prefix->begin(), prefix->end());
-  if (suffix != nullptr) ids.insert(ids.end(), suffix->begin(), suffix->end());
-  return ids;
+  return EncodeText(state_.get(), text, content, options.add_special);
 }
 
 absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeSegments(
@@ -238,15 +243,7 @@ absl::StatusOr<std::vector<int32_t>> Tokenizer::EncodeSegments(
     if (!segment.control) content.Add(text.size(), text.size() + segment.text.size());
     text += segment.text;
   }
-  FATHOM_RETURN_IF_ERROR(CheckText(text));
-  FATHOM_RETURN_IF_ERROR(state_->BuildTables());
-  FATHOM_ASSIGN_OR_RETURN(std::vector<int32_t> ids, Encoder(state_.get(), text, content).Run());
-  if (!add_special) return ids;
-  const auto* prefix = state_->root->prefix_ids();
-  const auto* suffix = state_->root->suffix_ids();
-  if (prefix != nullptr) ids.insert(ids.begin(), prefix->begin(), prefix->end());
-  if (suffix != nullptr) ids.insert(ids.end(), suffix->begin(), suffix->end());
-  return ids;
+  return EncodeText(state_.get(), text, content, add_special);
 }
 
 absl::StatusOr<std::string> Tokenizer::Decode(absl::Span<const int32_t> ids,

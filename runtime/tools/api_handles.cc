@@ -16,6 +16,17 @@ struct OpenProgress {
   ProgressLine loading, building;
 };
 
+bool OnToken(void* user, int32_t token, const char* text, size_t length) {
+  auto* answer = static_cast<Answer*>(user);
+  if (token >= 0) answer->tokens.push_back(token);
+  answer->text.append(text, length);
+  if (answer->print && length != 0) {
+    std::fwrite(text, 1, length, stdout);
+    std::fflush(stdout);
+  }
+  return !Interrupted();
+}
+
 bool OnProgress(void* user, uint64_t done, uint64_t total) {
   return static_cast<OpenProgress*>(user)->loading.Update(done, total);
 }
@@ -109,10 +120,10 @@ Generator::Generator(const GenerateFlags& flags) {
 }
 
 absl::Status Generator::Run(fathom_session* session, int32_t sequence,
-                            const std::vector<int32_t>& prompt, fathom_token_callback callback,
-                            void* user, fathom_generation* result) {
-  options_.callback = callback;
-  options_.user = user;
+                            const std::vector<int32_t>& prompt, Answer* answer,
+                            fathom_generation* result) {
+  options_.callback = OnToken;
+  options_.user = answer;
   result->size = sizeof(*result);
   return FromApi(
       fathom_generate(session, sequence, prompt.data(), prompt.size(), &options_, result));

@@ -31,6 +31,13 @@ absl::StatusOr<ModelHandle> OpenModel(const ModelFlags& flags);
 absl::StatusOr<SessionHandle> OpenSession(fathom_model* model, const GenerateFlags& flags);
 absl::StatusOr<std::vector<int32_t>> Tokenize(const fathom_model* model, const std::string& text);
 
+// What a generation gives, token by token.
+struct Answer {
+  bool print = true;  // as it comes
+  std::string text;
+  std::vector<int32_t> tokens;
+};
+
 // The options of a generation, with the seed chosen when the user gave none.
 class Generator {
  public:
@@ -38,8 +45,9 @@ class Generator {
   Generator(const Generator&) = delete;  // options_ points into it
   Generator& operator=(const Generator&) = delete;
   uint64_t seed() const { return sampler_.seed; }
+  // Until it ends or the user interrupts it.
   absl::Status Run(fathom_session* session, int32_t sequence, const std::vector<int32_t>& prompt,
-                   fathom_token_callback callback, void* user, fathom_generation* result);
+                   Answer* answer, fathom_generation* result);
 
  private:
   fathom_sampler_options sampler_;

@@ -23,20 +23,6 @@ struct Turn {
   std::string content;
 };
 
-struct Answer {
-  std::string text;
-  std::vector<int32_t> tokens;
-};
-
-bool OnToken(void* user, int32_t token, const char* text, size_t length) {
-  auto* answer = static_cast<Answer*>(user);
-  if (token >= 0) answer->tokens.push_back(token);
-  answer->text.append(text, length);
-  std::fwrite(text, 1, length, stdout);
-  std::fflush(stdout);
-  return !Interrupted();
-}
-
 class Chat {
  public:
   explicit Chat(const GenerateFlags& flags) : flags_(flags), generator_(flags) {}
@@ -104,7 +90,7 @@ class Chat {
     fathom_generation result;
     const absl::Status status = generator_.Run(
         session_.get(), sequence_, {tokens.begin() + static_cast<ptrdiff_t>(same), tokens.end()},
-        OnToken, &answer, &result);
+        &answer, &result);
     std::printf("\n");
     std::fflush(stdout);
     FATHOM_RETURN_IF_ERROR(status);

@@ -44,23 +44,6 @@ absl::StatusOr<std::string> ReadPrompt(const GenerateFlags& flags) {
   return text;
 }
 
-struct Stream {
-  bool print;
-  std::string text;
-  std::vector<int32_t> tokens;
-};
-
-bool OnToken(void* user, int32_t token, const char* text, size_t length) {
-  auto* stream = static_cast<Stream*>(user);
-  if (token >= 0) stream->tokens.push_back(token);
-  stream->text.append(text, length);
-  if (stream->print && length != 0) {
-    std::fwrite(text, 1, length, stdout);
-    std::fflush(stdout);
-  }
-  return !Interrupted();
-}
-
 }  // namespace
 
 absl::Status RunGenerate(const GenerateFlags& flags) {
@@ -73,13 +56,14 @@ absl::Status RunGenerate(const GenerateFlags& flags) {
   FATHOM_RETURN_IF_ERROR(FromApi(fathom_sequence_add(session.get(), &sequence)));
 
   Generator generator(flags);
-  Stream stream{!flags.json, "", {}};
+  Answer answer;
+  answer.print = !flags.json;
   fathom_generation result;
-  FATHOM_RETURN_IF_ERROR(generator.Run(session.get(), sequence, tokens, OnToken, &stream, &result));
+  FATHOM_RETURN_IF_ERROR(generator.Run(session.get(), sequence, tokens, &answer, &result));
   if (flags.json) {
     nlohmann::ordered_json json = {
-        {"text", stream.text},
-        {"tokens", stream.tokens},
+        {"text", answer.text},
+        {"tokens", answer.tokens},
         {"stop", StopReasonName(static_cast<StopReason>(result.reason))},
         {"seed", generator.seed()},
         {"prompt_tokens", result.prompt_tokens},
