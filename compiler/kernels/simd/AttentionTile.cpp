@@ -49,16 +49,20 @@ static Val lanes128(Val a, Val b, int64_t first) {
   return permute(a, b, pick);
 }
 
-Vals transpose16(ArrayRef<Val> rows) {
-  Vals r(rows.begin(), rows.end()), t(16), out(16);
-  for (int i = 0; i < 8; ++i) {
-    t[2 * i] = unpack32(r[2 * i], r[2 * i + 1], 0);
-    t[2 * i + 1] = unpack32(r[2 * i], r[2 * i + 1], 2);
+Vals transpose4(ArrayRef<Val> r) {
+  Val low[2], high[2];
+  for (int i = 0; i < 2; ++i) {
+    low[i] = unpack32(r[2 * i], r[2 * i + 1], 0);
+    high[i] = unpack32(r[2 * i], r[2 * i + 1], 2);
   }
+  return {unpack64(low[0], low[1], 0), unpack64(low[0], low[1], 2), unpack64(high[0], high[1], 0),
+          unpack64(high[0], high[1], 2)};
+}
+
+Vals transpose16(ArrayRef<Val> rows) {
+  Vals r, out(16);
   // r[4 i + c]: in 128-bit lane l, column 4 l + c of rows 4 i .. 4 i + 3.
-  for (int i = 0; i < 4; ++i)
-    for (int c = 0; c < 4; ++c)
-      r[4 * i + c] = unpack64(t[4 * i + c / 2], t[4 * i + c / 2 + 2], c % 2 * 2);
+  for (int i = 0; i < 4; ++i) r.append(transpose4(rows.slice(4 * i, 4)));
   for (int c = 0; c < 4; ++c) {
     Val even[2], odd[2];
     for (int half = 0; half < 2; ++half) {
@@ -90,6 +94,18 @@ static Val reduceFourWhole(ArrayRef<Val> rows, Combine with) {
 
 Val largestOfRows(ArrayRef<Val> rows) {
   return reduceFourWhole(rows, [](Val a, Val b) { return max(a, b); });
+}
+
+Val reduceQuads(ArrayRef<Val> rows) {
+  // One operand of each sum is a blend, which keeps lanes in their places.
+  auto halves = [](Val a, Val b) {
+    return permute(a, b, {0, 1, 2, 3, 4, 5, 6, 7, 24, 25, 26, 27, 28, 29, 30, 31}) +
+           permute(a, b, {8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23});
+  };
+  Val a = halves(rows[0], rows[1]), b = halves(rows[2], rows[3]);
+  Val rest = permute(a, b, {16, 17, 18, 19, 4, 5, 6, 7, 24, 25, 26, 27, 12, 13, 14, 15});
+  return permute(a, b, {0, 1, 2, 3, 20, 21, 22, 23, 8, 9, 10, 11, 28, 29, 30, 31}) +
+         permute(rest, rest, {4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11});
 }
 
 Val reduceRows(ArrayRef<Val> rows) {

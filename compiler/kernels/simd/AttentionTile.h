@@ -53,8 +53,13 @@ Vals product(KernelBuilder& k, Words form, const Operand& a, const Operand& b, i
 /// 16 vectors of 16 32-bit lanes, transposed.
 Vals transpose16(llvm::ArrayRef<Val> rows);
 
+/// 4 such vectors: 128-bit lane l of out[c] has column 4 l + c of the rows.
+Vals transpose4(llvm::ArrayRef<Val> rows);
+
 /// lane l = the sum of the lanes of rows[l]; 16 or 4 rows of 16 lanes give as many lanes.
 Val reduceRows(llvm::ArrayRef<Val> rows);
+/// 128-bit lane l = the sum of the 128-bit lanes of rows[l], for l = 0, 2, 1, 3 in this order.
+Val reduceQuads(llvm::ArrayRef<Val> rows);
 /// The same of 4 rows with their largest lanes.
 Val largestOfRows(llvm::ArrayRef<Val> rows);
 

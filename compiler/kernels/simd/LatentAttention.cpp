@@ -2,6 +2,7 @@
 // latent_attention: config and bindings, packed queries, the walk over a split, partial sums.
 #include "compiler/kernels/simd/LatentAttention.h"
 
+#include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/Rope.h"
 
@@ -39,19 +40,23 @@ LatentInputs::LatentInputs(KernelBuilder& k) {
   pages = k.push();
 }
 
+void LatentAttention::storeQueries(ArrayRef<Val> heads, Val group, int64_t word0, int64_t count) {
+  Vals lines = transpose16(heads);
+  Val to = group * (rowWords() * kLanes);
+  for (int64_t w = 0; w < count; ++w) k_.store(lines[w], query_, to + (word0 + w) * kLanes);
+}
+
 // Words of `elements` of each head of a group, transposed into query_ as those from element0 on.
 // `from` gives a head's first.
 void LatentAttention::packPart(Buf x, function_ref<Val(Val)> from, int64_t elements, Val group,
                                int64_t element0) {
   int64_t per = in_.form.per(), step = 16 * per;
-  Val to = group * (rowWords() * kLanes);
   for (int64_t e = 0; e < elements; e += step) {
     int64_t count = std::min(step, elements - e), word0 = (element0 + e) / per;
     Vals rows;
     for (int64_t h = 0; h < kLanes; ++h)
       rows.push_back(loadQuery(k_, in_.form, x, from(k_.idx(h)) + e, count, in_.scale));
-    Vals lines = transpose16(rows);
-    for (int64_t w = 0; w < count / per; ++w) k_.store(lines[w], query_, to + (word0 + w) * kLanes);
+    storeQueries(rows, group, word0, count / per);
     if (count == 32) besidePacking(group, element0 + e);
   }
 }
@@ -105,7 +110,7 @@ Val LatentAttention::splitsOf(Val pages) {
 }
 
 void LatentAttention::emit() {
-  Buf bytes = k_.scratch(k_.i8(), 4 * heads() * rowWords());
+  Buf bytes = k_.scratch(k_.i8(), 4 * heads() * roundUp(rowWords(), kLanes));
   query_ = k_.view(bytes, k_.idx(0), in_.form.type(k_));
   queryHalves_ = k_.view(bytes, k_.idx(0), k_.b().getBF16Type());
   for (Buf* of : {&m_, &l_, &alpha_}) *of = k_.scratch(k_.f32(), 4 * heads());

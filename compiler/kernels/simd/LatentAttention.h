@@ -28,8 +28,8 @@ struct LatentInputs {
 
 /// The absorbed form, 16 `groups` heads of one token over one split of the context. The cache row
 /// is both key and value: score(h, t) = q[h] . row[t] over rank + dim, u[h] = sum_t p(h, t)
-/// row[t][0 .. rank). Work is blocked by blockPages() pages. A split without pages says no more than
-/// m = -inf and l = 0.
+/// row[t][0 .. rank). Work is blocked by blockPages() pages. A split without pages says no more
+/// than m = -inf and l = 0.
 class LatentAttention {
  public:
   LatentAttention(KernelBuilder& k, LatentInputs in) : k_(k), in_(std::move(in)) {}
@@ -41,6 +41,9 @@ class LatentAttention {
 
   virtual int64_t blockPages() const = 0;
   virtual void allocate() = 0;
+  /// Words word0 .. word0 + count - 1 of a group's 16 heads, a vector for each of them, into
+  /// query_.
+  virtual void storeQueries(llvm::ArrayRef<Val> heads, Val group, int64_t word0, int64_t count);
   /// Beside the packing of 32 elements of the queries of a group of 16 heads; the split has pages.
   virtual void besidePacking(Val group, int64_t element) {}
   /// Makes u zeros.
@@ -61,8 +64,9 @@ class LatentAttention {
 
   KernelBuilder& k_;
   const LatentInputs in_;
-  Buf query_, queryHalves_;  // words [groups][rowWords][16 heads], and their bf16
-  Buf m_, l_, alpha_;        // f32 [heads]
+  // Words [groups][rowWords][16 heads], unless storeQueries has it otherwise, and their bf16.
+  Buf query_, queryHalves_;
+  Buf m_, l_, alpha_;  // f32 [heads]
   Val tableAt_, pageBegin_, pageEnd_;
   Val lastPage_;  // of the context
 

@@ -2,14 +2,16 @@
 // latent_attention by vectors, 16 heads at a time.
 //
 //   scores   lanes = heads. The queries are packed once as [word][16 heads]; a word of a cache row
-//            is broadcast, so a tile of tokens needs neither transpose nor horizontal sum.
+//            is broadcast, so a tile of tokens needs neither transpose nor horizontal sum. Of bf16
+//            pairs lanes = 4 words x 4 heads: 16 words are loaded at once, which leaves loads to
+//            spare where each product had one of its own.
 //   softmax  vertical over scores[t][16 heads]; running maximum and sum live in registers.
 //   values   lanes = dimensions, tiles of heads x vectors; the running sums u stay in scratch and
 //            are rescaled where they are loaded.
-// Every inner step of the scores prefetches one line of the page ahead, behind the split's last
-// page of the next split's first, which the same worker is likely to read next: the lines of a tile
-// of 16 rows are exactly as many as a row's words. A split's first page is asked for while its
-// queries are packed.
+// Every word's step of the scores of 16 rows prefetches one line of the page ahead, behind the
+// split's last page of the next split's first, which the same worker is likely to read next: the
+// lines of a tile of 16 rows are exactly as many as a row's words. A split's first page is asked
+// for while its queries are packed.
 #include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/LatentAttention.h"
 
@@ -28,6 +30,7 @@ class LatentAttentionVector : public LatentAttention {
   void clearSums() override;
   void allocate() override;
   void attend(Val first, Val last, Val rows) override;
+  void storeQueries(ArrayRef<Val> heads, Val group, int64_t word0, int64_t count) override;
   void readSums(Val h, function_ref<void(Val i, Val v)> use) override;
   void besidePacking(Val group, int64_t element) override;
 
@@ -35,9 +38,14 @@ class LatentAttentionVector : public LatentAttention {
   bool staged() const { return in_.cache.bf16 && !in_.form.pairs; }
   // Staging reads its rows in order, which prefetchers of the hardware follow.
   bool asksAhead() const { return !staged() && k_.registers() >= 32; }
+  // Whether scores shuffle words of rows instead of loading each.
+  bool quads() const { return in_.form.pairs && k_.registers() >= 32 && in_.rank % 32 == 0; }
+  // Into the nearest cache it is faster where nothing but rows is loaded beside it.
+  void ask(Val at) { k_.prefetch(in_.rows, at, quads() ? 3 : 2); }
   Operand rowsOf(Val page);
   void stage(Val pageAt, Val rows);
   void scores(Val page, Val nextPage, Val rows);
+  void quadScores(Val page, Val nextPage, Val rows);
   void softmax(Val rows);
   void values(Val page, Val rows, Val vec0, int64_t vecs);
 
@@ -61,7 +69,7 @@ void LatentAttentionVector::besidePacking(Val group, int64_t element) {
   int64_t lines = in_.cache.pageTokens * in_.cache.rowBytes / 64;
   int64_t count = ceilDiv(lines, (in_.rank + in_.dim) / kStep);
   Val from = pageAt(pageBegin_) + element / kStep * count * 64;
-  for (int64_t line = 0; line < count; ++line) k_.prefetch(in_.rows, from + line * 64, 2);
+  for (int64_t line = 0; line < count; ++line) ask(from + line * 64);
 }
 
 void LatentAttentionVector::clearSums() {
@@ -98,7 +106,7 @@ void LatentAttentionVector::scores(Val page, Val nextPage, Val rows) {
         k_.idx(0), k_.idx(words), unroll, Vals(tile, k_.zero()), [&](Val w, ArrayRef<Val> in) {
           Vals out(in.begin(), in.end());
           for (int64_t u = 0; u < unroll; ++u) {
-            if (asksAhead()) k_.prefetch(in_.rows, ahead + (w + u) * 64, 2);
+            if (asksAhead()) ask(ahead + (w + u) * 64);
             Val q = k_.load(query_, (w + u) * kLanes, kLanes);
             for (int64_t i = 0; i < tile; ++i) {
               Val row = splat(k_.load(from.buf, tileAt + w + (u + i * from.outer)));
@@ -108,6 +116,57 @@ void LatentAttentionVector::scores(Val page, Val nextPage, Val rows) {
           return out;
         });
     for (int64_t i = 0; i < tile; ++i) k_.store(acc[i], score_, (t + i) * kLanes);
+  });
+}
+
+// For quadScores() vector word0 + 4 c + i has, in 128-bit lane l, word word0 + 4 l + c of four
+// heads: heads 0-3, 8-11, 4-7, 12-15 for i = 0 .. 3, the order of reduceQuads.
+void LatentAttentionVector::storeQueries(ArrayRef<Val> heads, Val group, int64_t word0,
+                                         int64_t count) {
+  if (!quads()) return LatentAttention::storeQueries(heads, group, word0, count);
+  constexpr int64_t kPlaces[] = {0, 2, 1, 3};
+  for (int64_t i = 0; i < 4; ++i) {
+    Vals lines = transpose4(heads.slice(4 * i, 4));
+    for (int64_t c = 0; c < 4; ++c)
+      k_.store(lines[c], query_, k_.idx((word0 + 4 * c + kPlaces[i]) * kLanes));
+  }
+}
+
+// The same by tiles of 4 tokens. Of 16 words of a row, one in each 128-bit lane is spread over it
+// and meets four heads' at a time; the 128-bit lanes are added up in the end. Such shuffles do not
+// take the place of products.
+void LatentAttentionVector::quadScores(Val page, Val nextPage, Val rows) {
+  constexpr int64_t kTile = 4;
+  Operand from = rowsOf(page);
+  Val next = pageAt(nextPage);
+  int64_t words = rowWords(), whole = words / kLanes;
+  k_.forLoop(k_.idx(0), rows, kTile, [&](Val t) {
+    Val tileAt = from.at + t * from.outer, ahead = next + t * in_.cache.rowBytes;
+    auto add = [&](Val g, ArrayRef<Val> in, Val count) {
+      Vals out(in.begin(), in.end()), row;
+      for (int64_t i = 0; i < kTile; ++i) ask(ahead + (g * kTile + i) * 64);
+      for (int64_t i = 0; i < kTile; ++i)
+        row.push_back(k_.load(from.buf, tileAt + (g * kLanes + i * from.outer), kLanes, count));
+      for (int64_t c = 0; c < 4; ++c) {
+        Vals spread;
+        for (int64_t i = 0; i < kTile; ++i) {
+          SmallVector<int64_t> pick;
+          for (int64_t l = 0; l < kLanes; ++l) pick.push_back(l / 4 * 4 + c);
+          spread.push_back(permute(row[i], row[i], pick));
+        }
+        for (int64_t k = 0; k < 4; ++k) {
+          Val q = k_.load(query_, (g * kLanes + (4 * c + k)) * kLanes, kLanes);
+          for (int64_t i = 0; i < kTile; ++i)
+            out[4 * i + k] = in_.form.dot(out[4 * i + k], q, spread[i]);
+        }
+      }
+      return out;
+    };
+    Vals acc = k_.forLoop(k_.idx(0), k_.idx(whole), 1, Vals(4 * kTile, k_.zero()),
+                          [&](Val g, ArrayRef<Val> in) { return add(g, in, Val()); });
+    if (words % kLanes) acc = add(k_.idx(whole), acc, k_.idx(words % kLanes));
+    for (int64_t i = 0; i < kTile; ++i)
+      k_.store(reduceQuads(ArrayRef(acc).slice(4 * i, 4)), score_, (t + i) * kLanes);
   });
 }
 
@@ -214,7 +273,11 @@ void LatentAttentionVector::readSums(Val h, function_ref<void(Val i, Val v)> use
 
 void LatentAttentionVector::attend(Val first, Val last, Val rows) {
   if (staged()) stage(first, rows);
-  scores(first, min(first + 1, lastPage_), rows);
+  Val next = min(first + 1, lastPage_);
+  if (quads())
+    quadScores(first, next, rows);
+  else
+    scores(first, next, rows);
   softmax(rows);
   // Tangled pairs of vectors want two at a time; narrow register files one.
   int64_t together = in_.form.pairs || k_.registers() >= 32 ? 2 : 1;
