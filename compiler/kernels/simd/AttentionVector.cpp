@@ -29,6 +29,7 @@ class AttentionVector : public Attention {
   std::pair<Val, Val> readWeights(Val g) override { return {k_.load(m_, g), k_.load(l_, g)}; }
 
   Val rowAhead(Val r);
+  void ask(Val at);
   Val keyWords(Buf page, Val at, Val count);
   void scores(Val page, Val ahead, Val rows, Val head);
   void softmax(Val rows, Val from, Val head);
@@ -75,14 +76,18 @@ void AttentionVector::begin(Buf x, Val from) {
   });
 }
 
-// The row of a run that is asked for beside row r: rows of its stripes of 4 KB in turn, which come
-// faster than one stripe after the other.
+// The row of a run that is asked for beside row r. Where it was measured with matrix units, rows of
+// its stripes of 4 KB in turn come faster than one stripe after the other, and without them slower.
 Val AttentionVector::rowAhead(Val r) {
+  if (!k_.profile().amx) return r;
   int64_t stripes = in_.cache.runBytes() / 4096, tokens = in_.cache.pageTokens;
   int64_t rows = tokens / std::max<int64_t>(stripes, 1);
   if (stripes < 2 || rows * stripes != tokens) return r;
   return r % stripes * rows + r / stripes;
 }
+
+// Into the cache that is faster on the same two processors.
+void AttentionVector::ask(Val at) { k_.prefetch(in_.rows, at, k_.profile().amx ? 2 : 3); }
 
 // 16 words of a key. `page` is of words, or of elements that are widened here.
 Val AttentionVector::keyWords(Buf page, Val at, Val count) {
@@ -103,7 +108,7 @@ void AttentionVector::scores(Val page, Val ahead, Val rows, Val head) {
       for (int64_t h = 0; h < headTile_; ++h)
         q.push_back(k_.load(query_, (head + h) * paddedWords() + w, kLanes));
       for (int64_t i = 0; i < tokenTile_; ++i) {
-        k_.prefetch(in_.rows, aheadAt + rowAhead(t + i) * in_.cache.rowBytes + w * elemBytes, 2);
+        ask(aheadAt + rowAhead(t + i) * in_.cache.rowBytes + w * elemBytes);
         Val key = keyWords(keys, keyAt + (t + i) * words() + w, count);
         for (int64_t h = 0; h < headTile_; ++h)
           out[h * tokenTile_ + i] = in_.form.dot(out[h * tokenTile_ + i], key, q[h]);
@@ -140,7 +145,7 @@ void AttentionVector::softmax(Val rows, Val from, Val head) {
     Val m = max(reduceMax(top), before);
     Val alpha = exp(before - m), sum;
     for (int64_t j = 0; j < vecs; ++j) {
-      s[j] = exp(s[j] - m);
+      s[j] = in_.form.pairs ? expOfWeight(s[j] - m) : exp(s[j] - m);
       sum = sum ? sum + s[j] : s[j];
     }
     k_.store(m, m_, head + h);
@@ -172,7 +177,7 @@ void AttentionVector::values(Val page, Val ahead, Val rows, Val head, Val vec0, 
     Val from = valueAt + t * in_.headDim;
     for (int64_t i = 0; i < in_.form.per(); ++i)
       for (int64_t b = 0; b < kLanes * vecs * bytes; b += 64)
-        k_.prefetch(in_.rows, ahead + (valueAt + rowAhead(t + i) * in_.headDim) * bytes + b, 2);
+        ask(ahead + (valueAt + rowAhead(t + i) * in_.headDim) * bytes + b);
     if (in_.form.pairs) {
       Val second = valueAt + min(t + 1, rows - 1) * in_.headDim;
       for (int64_t j = 0; j + 1 < vecs; j += 2) {
