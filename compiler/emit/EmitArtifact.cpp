@@ -166,7 +166,8 @@ class HeaderBuilder {
                                                        &noBindings, &none, nullptr));
       }
     }
-    static_assert(TargetProfile::kMaxFewTokens == kMaxFewTokens, "what profiles and artifacts may say");
+    static_assert(TargetProfile::kMaxFewTokens == kMaxFewTokens,
+                  "what profiles and artifacts may say");
     auto number = [&](StringRef name) {
       auto attr = op->getAttrOfType<IntegerAttr>(name);
       return attr ? attr.getInt() : 0;

@@ -76,8 +76,9 @@ void AttentionVector::begin(Buf x, Val from) {
   });
 }
 
-// The row of a run that is asked for beside row r. Where it was measured with matrix units, rows of
-// its stripes of 4 KB in turn come faster than one stripe after the other, and without them slower.
+// The row of a run that is asked for beside row r: on processors with matrix units rows of its
+// stripes of 4 KB in turn, which come faster there than one stripe after the other, and on those
+// without them slower (docs/design/014).
 Val AttentionVector::rowAhead(Val r) {
   if (!k_.profile().amx) return r;
   int64_t stripes = in_.cache.runBytes() / 4096, tokens = in_.cache.pageTokens;
@@ -86,7 +87,7 @@ Val AttentionVector::rowAhead(Val r) {
   return r % stripes * rows + r / stripes;
 }
 
-// Into the cache that is faster on the same two processors.
+// The same goes for the caches: the L2, or the L1.
 void AttentionVector::ask(Val at) { k_.prefetch(in_.rows, at, k_.profile().amx ? 2 : 3); }
 
 // 16 words of a key. `page` is of words, or of elements that are widened here.

@@ -120,7 +120,8 @@ void LatentAttentionVector::scores(Val page, Val nextPage, Val rows) {
 }
 
 // For quadScores() vector word0 + 4 c + i has, in 128-bit lane l, word word0 + 4 l + c of four
-// heads: heads 0-3, 8-11, 4-7, 12-15 for i = 0 .. 3, the order of reduceQuads.
+// heads: heads 0-3, 8-11, 4-7, 12-15 for i = 0 .. 3, the order of reduceQuads. Without matrix
+// units there is one group (LatentShape).
 void LatentAttentionVector::storeQueries(ArrayRef<Val> heads, Val group, int64_t word0,
                                          int64_t count) {
   if (!quads()) return LatentAttention::storeQueries(heads, group, word0, count);

@@ -5,7 +5,9 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <deque>
 #include <thread>
+#include <vector>
 
 #include "backends/cpu/driver/cpu_features.h"
 #include "gtest/gtest.h"
