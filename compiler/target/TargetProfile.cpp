@@ -192,6 +192,7 @@ llvm::json::Value TargetProfile::toJson() const {
                             {"tune", tune},
                             {"features", features},
                             {"prefetch_bytes", prefetchBytes},
+                            {"weight_streams", weightStreams},
                             {"few_tokens", fewTokens},
                             {"few_context", fewContext}};
   if (gpu) object["gpu"] = writeGpu(*gpu);
@@ -204,10 +205,10 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
                                                       llvm::StringRef where) {
   const llvm::json::Object* object = json.getAsObject();
   if (!object) return llvm::createStringError(where + ": expected an object");
-  if (llvm::Error error = refuseUnknown(*object, where,
-                                        {"name", "driver", "triple", "cpu", "tune", "features",
-                                         "prefetch_bytes", "few_tokens", "few_context", "gpu",
-                                         "measured", "published"}))
+  if (llvm::Error error = refuseUnknown(
+          *object, where,
+          {"name", "driver", "triple", "cpu", "tune", "features", "prefetch_bytes",
+           "weight_streams", "few_tokens", "few_context", "gpu", "measured", "published"}))
     return error;
 
   TargetProfile profile;
@@ -232,6 +233,9 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
 
   if (llvm::Error error =
           readInteger(*object, where, "prefetch_bytes", 0, 1 << 20, profile.prefetchBytes))
+    return error;
+  if (llvm::Error error =
+          readInteger(*object, where, "weight_streams", 1, 2, profile.weightStreams))
     return error;
   if (llvm::Error error =
           readInteger(*object, where, "few_tokens", 0, kMaxFewTokens, profile.fewTokens))

@@ -84,6 +84,11 @@ struct TargetProfile {
   /// faster) and worse on others (Sapphire Rapids: a third slower; Zen 5: a tenth).
   int64_t prefetchBytes = 0;
 
+  /// How many streams of weights, 1 or 2, the product of one row reads beside each other; they
+  /// share prefetchBytes. Two are faster on some processors (Sapphire Rapids: a tenth) and slower
+  /// on others (Zen 5: a fifteenth).
+  int64_t weightStreams = 2;
+
   /// Where projections of many tokens run by matrix units: up to how many tokens of a prompt the
   /// kernels of steps are faster, and up to how many tokens of context, added up over them. Units
   /// cost the same up to a tile of 16 rows, most of it unpacking weights; a step costs its time and
@@ -91,7 +96,8 @@ struct TargetProfile {
   /// tokens where it was measured (docs/design/010-matrix-units.md).
   int64_t fewTokens = 16;
   int64_t fewContext = 8192;
-  /// Bounds of the two: what an artifact may say (docs/spec/artifact.md), and more than any context.
+  /// Bounds of the two: what an artifact may say (docs/spec/artifact.md), and more than any
+  /// context.
   static constexpr int64_t kMaxFewTokens = 4096, kMaxFewContext = int64_t{1} << 40;
 
   /// There for a GPU.
@@ -119,8 +125,8 @@ struct TargetProfile {
   /// are made by shifts where there is no dot product).
   llvm::StringRef activationFor(llvm::StringRef encoding) const;
 
-  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, few_tokens, few_context,
-  /// gpu?, measured?, published?.
+  /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, weight_streams,
+  /// few_tokens, few_context, gpu?, measured?, published?.
   llvm::json::Value toJson() const;
 
   /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of

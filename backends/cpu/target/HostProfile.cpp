@@ -154,7 +154,10 @@ llvm::Expected<TargetProfile> hostProfile() {
   llvm::StringRef name = profile.tune;
   bool amd = name.contains("ver") || name.starts_with("amdfam") || name.starts_with("k8");
   if (triple.isX86() && !amd) profile.prefetchBytes = 2304;
-  if (name == "znver5") profile.prefetchBytes = 4608;
+  if (name == "znver5") {
+    profile.prefetchBytes = 6912;
+    profile.weightStreams = 1;
+  }
   return profile;
 }
 

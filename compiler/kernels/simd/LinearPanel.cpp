@@ -176,11 +176,16 @@ void LinearPanel::emitRow(KernelBuilder& k, Val panel, const Row& row) {
   if (config.records || heads.form) writeRecords(k, row, k.idx(0));
 }
 
-// A single row has its weights from memory. Two streams beside each other, each going on where it
-// is, read faster than one: the weights of swiglu, or the halves of the panel.
+// Whether two tiles of weights go through these rows together.
+bool LinearPanel::besideEachOther(const KernelBuilder& k, const LinearTile& tile, size_t rows) {
+  return tile.manyTiles() == 2 && (rows > 1 || k.profile().weightStreams == 2);
+}
+
+// A single row has its weights from memory, in one stream or, where that is faster, two beside each
+// other, each going on where it is: the weights of swiglu, or the halves of the panel.
 void LinearPanel::emitSingle(KernelBuilder& k, LinearTile& tile, const Row& row, Val staged) const {
   int64_t tileBytes = WeightLayout(config.enc, kTileRows, config.cols).tileBytes;
-  bool halves = !config.swiglu && tile.manyTiles() == 2;
+  bool halves = !config.swiglu && besideEachOther(k, tile, 1);
   Val length = halves ? (last_ - first_ + 1) / 2 : last_ - first_;
   auto tilesFrom = [&](Val t) {
     Vals tiles{t};
@@ -239,7 +244,7 @@ void LinearPanel::emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<R
   LinearTile::Weight later = config.swiglu ? second.back() : first.back();
   later.at = later.at + static_cast<int64_t>(tiles.size()) * tileBytes;
   Vals sums, ups;
-  if (config.swiglu && tile.manyTiles() == 2) {
+  if (config.swiglu && besideEachOther(k, tile, rows.size())) {
     Vals both = tile.sums(act, acts, {first[0], second[0]}, behind ? &later : nullptr);
     for (size_t m = 0; m < rows.size(); ++m) {
       sums.push_back(both[2 * m]);

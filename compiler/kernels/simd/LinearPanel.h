@@ -63,6 +63,7 @@ struct LinearPanel {
   void emitVectors(KernelBuilder& k, Val begin, Val end, int64_t chunk, Places at) const;
   template <typename Matrices>
   void emitMatrices(KernelBuilder& k, Matrices& matrices, Val begin, Val end, Places at) const;
+  static bool besideEachOther(const KernelBuilder& k, const LinearTile& tile, size_t rows);
   void emitSingle(KernelBuilder& k, LinearTile& tile, const Row& row, Val staged) const;
   void emitBlock(KernelBuilder& k, LinearTile& tile, llvm::ArrayRef<Row> rows, Val staged,
                  llvm::ArrayRef<Val> tiles, bool behind = false) const;

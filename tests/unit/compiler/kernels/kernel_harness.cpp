@@ -85,6 +85,10 @@ TargetProfile profileNamed(const std::string& name) {
     ADD_FAILURE() << llvm::toString(profile.takeError());
     return {};
   }
+  if (name.ends_with("+single")) {
+    profile->prefetchBytes = 6912;
+    profile->weightStreams = 1;
+  }
   return *profile;
 }
 

@@ -31,6 +31,7 @@ std::vector<std::string> runnableProfiles();
 /// A profile of every GPU driver of this build that has a device here; among runnableProfiles().
 std::vector<std::string> gpuProfiles();
 /// A name that ends in "+many" is the profile before it; projections take the form for many tokens.
+/// "+single": a row's weights come in one stream, asked for ahead.
 TargetProfile profileNamed(const std::string& name);
 bool isGpu(const std::string& profile);
 

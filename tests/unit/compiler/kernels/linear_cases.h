@@ -39,6 +39,12 @@ inline std::vector<LinearCase> linearCases() {
     if (profileNamed(cpu).amx)
       for (auto [enc, act] : {std::pair{"bf16", "bf16"}, {"q8", "i8"}, {"q4", "i8"}})
         cases.push_back({cpu + "+many", enc, act});
+  // One row's weights in one stream, as some processors like them.
+  for (const std::string& cpu : runnableProfiles())
+    if (cpu == "cpu:x86-64-v4-bf16")
+      for (auto [enc, act] :
+           {std::pair{"f32", "f32"}, {"bf16", "bf16"}, {"q8", "i8"}, {"q4", "i8"}})
+        cases.push_back({cpu + "+single", enc, act});
   // Products of int8 by shifts, where a device has no instruction for them.
   for (const std::string& gpu : gpuProfiles())
     if (gpu == "vulkan:generic")

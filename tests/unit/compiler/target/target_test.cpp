@@ -98,6 +98,7 @@ TEST_F(TargetTest, JsonRoundTrip) {
   TargetProfile profile = parse("cpu:x86-64-v4-bf16");
   profile.tune = "znver4";
   profile.prefetchBytes = 1152;
+  profile.weightStreams = 1;
   profile.fewTokens = 0;
   profile.fewContext = 100000;
   profile.measured = DeviceRates{"this one", 30.5, 473, 236, 118};
@@ -110,6 +111,7 @@ TEST_F(TargetTest, JsonRoundTrip) {
   EXPECT_EQ(read.tune, "znver4");
   EXPECT_EQ(read.features, profile.features);
   EXPECT_EQ(read.prefetchBytes, 1152);
+  EXPECT_EQ(read.weightStreams, 1);
   EXPECT_EQ(read.fewTokens, 0);
   EXPECT_EQ(read.fewContext, 100000);
   EXPECT_TRUE(read.avx512Bf16);
@@ -169,6 +171,8 @@ TEST_F(TargetTest, AttributesHoldEveryField) {
   EXPECT_THAT(error("gpu", builder.getUnitAttr()), HasSubstr("here: gpu: expected an object"));
   EXPECT_THAT(error("prefetch_bytes", builder.getF64FloatAttr(0.5)),
               HasSubstr("here: prefetch_bytes"));
+  EXPECT_THAT(error("weight_streams", builder.getI64IntegerAttr(3)),
+              HasSubstr("here: weight_streams: expected an integer in [1, 2]"));
   EXPECT_THAT(error("few_tokens", builder.getI64IntegerAttr(4097)),
               HasSubstr("here: few_tokens: expected an integer in [0, 4096]"));
   EXPECT_THAT(error("few_context", builder.getI64IntegerAttr(-1)), HasSubstr("here: few_context"));
