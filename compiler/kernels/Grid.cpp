@@ -5,6 +5,7 @@
 #include "compiler/kernels/Kernels.h"
 #include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/LatentShape.h"
+#include "compiler/kernels/simd/SplitShape.h"
 #include "compiler/kernels/simt/Shape.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "mlir/IR/Builders.h"
@@ -49,6 +50,16 @@ std::optional<Enc> encodingOf(llvm::StringRef name) {
       .Default(std::nullopt);
 }
 
+// Into how many workgroups attention of steps cuts a token's heads on a CPU.
+int64_t headWorkgroups(const TargetProfile& profile, llvm::StringRef family,
+                       mlir::DictionaryAttr config) {
+  auto value = [&](llvm::StringRef name) { return number(config, name, 1); };
+  if (family == "attention") return value("kv_heads");
+  auto shape = LatentShape::of(profile, value("heads"), value("rank"), value("dim"),
+                               value("page_tokens"), word(config, "kv") == "bf16");
+  return shape.workgroups(value("heads"));
+}
+
 // The grid as a list of arguments of a minimum for each of x, y, z.
 using Extents = std::array<llvm::SmallVector<mlir::AffineExpr, 2>, 3>;
 
@@ -69,12 +80,8 @@ class GridOf {
     if (family == "norm") return over({rows}, {of("rows_per_token")});
     if (family == "encode") return over({rows}, {of("groups")});
     if (family == "attention_combine") return over({rows}, {of("heads")});
-    if (family == "latent_attention") {
-      auto shape = LatentShape::of(profile, value("heads"), value("rank"), value("dim"),
-                                   value("page_tokens"), word(config, "kv") == "bf16");
-      return over({of("splits")}, {rows}, {constant(shape.workgroups(value("heads")))});
-    }
-    if (family == "attention") return over({of("splits")}, {rows}, {of("kv_heads")});
+    if (family == "latent_attention" || family == "attention")
+      return over({of("splits")}, {rows}, {constant(headWorkgroups(profile, family, config))});
     if (family == "latent_attention_expanded") return over({of("heads")}, {sequences});
     if (family == "attention_prefill") return over({of("grid_heads")}, {sequences});
     return over({rows});
@@ -195,6 +202,20 @@ int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape) {
   int64_t rows = shape[shape.size() - 2], cols = shape.back();
   if (rows < 1 || cols < 1) return 0;
   return WeightLayout(*enc, rows, cols).matrixBytes * (elements / (rows * cols));
+}
+
+void setSplits(const TargetProfile& profile, llvm::StringRef family, mlir::MLIRContext* context,
+               mlir::NamedAttrList& config) {
+  mlir::Builder builder(context);
+  auto set = [&](llvm::StringRef name, int64_t value) {
+    config.set(name, builder.getI64IntegerAttr(value));
+  };
+  if (profile.gpu) return set("splits", profile.gpu->attentionSplits);
+  auto shape = SplitShape::of(
+      profile, headWorkgroups(profile, family, config.getDictionary(context)),
+      family == "attention" ? SplitShape::kGroupedPieces : SplitShape::kLatentPieces);
+  set("splits", shape.most);
+  if (shape.even) set("even_splits", shape.even);
 }
 
 void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyTokens,

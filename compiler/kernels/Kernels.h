@@ -61,6 +61,11 @@ int64_t linearPanelTiles(const TargetProfile& profile, mlir::DictionaryAttr conf
 /// element.
 int64_t weightBytes(llvm::StringRef encoding, llvm::ArrayRef<int64_t> shape);
 
+/// Sets `splits` of a config that has all other entries of `attention` or `latent_attention`: into
+/// how many parts a token's context is cut at most. On a CPU also `even_splits`.
+void setSplits(const TargetProfile& profile, llvm::StringRef family, mlir::MLIRContext* context,
+               mlir::NamedAttrList& config);
+
 /// Sets the entries by which a target cuts the work of `family`: `panel_tiles` of projections and,
 /// on a GPU or a CPU with matrix units, their `form`: "many" (or "exact") for entry points of many
 /// tokens and "few" for the others.

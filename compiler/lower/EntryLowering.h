@@ -17,11 +17,6 @@
 
 namespace fathom::lower {
 
-/// Runs of the context that one token's attention is cut into. Fixed, so that a result does not
-/// depend on the number of workers; enough of them to keep a machine of many cores busy at long
-/// contexts. GPUs' profiles say theirs.
-constexpr int64_t kSplits = 16;
-
 /// The encoding of an encoded weight.
 graph::Encoding encodingOf(mlir::Value encoded);
 
@@ -55,6 +50,12 @@ struct Arg {
   int64_t offset;
 };
 
+/// f32[T][splits][heads][width + 16]: what attention found in each split of the context.
+struct Partial {
+  mlir::Value buffer;
+  int64_t splits = 0;
+};
+
 /// A run of a weight's rows, or of the matrices of a batch or bank, that one dispatch takes.
 struct Part {
   int64_t first = 0, count = 0;
@@ -79,9 +80,6 @@ class EntryLowering {
  private:
   using Config = mlir::NamedAttrList;
 
-  int64_t splits() const {
-    return program.profile.gpu ? program.profile.gpu->attentionSplits : kSplits;
-  }
   mlir::LogicalResult lowerOp(mlir::Operation* op);
   mlir::LogicalResult lower(graph::EmbedOp op);
   mlir::LogicalResult lower(graph::LinearOp op);
@@ -230,8 +228,8 @@ class EntryLowering {
   llvm::SmallPtrSet<void*, 16> written, read;  // buffers since the last barrier
   llvm::DenseMap<mlir::Value, mlir::Value> routes;  // index / weight of a moe_route -> buffer
   llvm::DenseMap<mlir::Value, mlir::Value> plans;   // index of a moe_route -> plan made with it
-  llvm::DenseMap<mlir::Value, mlir::Value> partials;  // attention -> splits its reader merges
-  llvm::SmallPtrSet<mlir::Operation*, 16> done;       // lowered with an op before them
+  llvm::DenseMap<mlir::Value, Partial> partials;    // attention -> what its reader merges
+  llvm::SmallPtrSet<mlir::Operation*, 16> done;     // lowered with an op before them
 };
 
 }  // namespace fathom::lower

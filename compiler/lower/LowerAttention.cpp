@@ -83,8 +83,9 @@ LogicalResult EntryLowering::lower(graph::CacheAppendOp op) {
 LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config config,
                                          SmallVector<Arg> args, int64_t heads, int64_t width,
                                          Value result) {
-  const Value partial = newBuffer("partial", T() * (4 * splits() * heads * (width + 16)));
-  config.set("splits", builder.getI64IntegerAttr(splits()));
+  kernels::setSplits(program.profile, family, builder.getContext(), config);
+  const int64_t splits = cast<IntegerAttr>(config.get("splits")).getInt();
+  const Value partial = newBuffer("partial", T() * (4 * splits * heads * (width + 16)));
   args.push_back(partial);
   const bool rotates = config.get("rotate") != nullptr;
   launch(family, config, {std::move(args), T(), {P()}, label(op, rotates ? "attention_rotated" : "attention")});
@@ -94,13 +95,13 @@ LogicalResult EntryLowering::launchSplit(Operation* op, StringRef family, Config
         next && next.getX() == result && next.getW().getType().getRank() == 3 &&
         next.getW().getType().getDimSize(0) == heads && next.getW().getType().getDimSize(2) == width &&
         bindsWhole(next.getW())) {
-      partials[result] = partial;
+      partials[result] = {partial, splits};
       return success();
     }
   Config combine;
   combine.set("heads", builder.getI64IntegerAttr(heads));
   combine.set("width", builder.getI64IntegerAttr(width));
-  combine.set("splits", builder.getI64IntegerAttr(splits()));
+  combine.set("splits", builder.getI64IntegerAttr(splits));
   Launch launched{{partial}, T(), {}, label(op, "attention_combine")};
   if (auto records = recordsOfHeads(result, heads, width)) {
     combine.set("out_act", builder.getStringAttr(name(records->first)));

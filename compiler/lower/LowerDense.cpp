@@ -48,9 +48,9 @@ LogicalResult EntryLowering::lower(graph::LinearOp op) {
   if (batch > 1 && n % 16 != 0)
     return op.emitOpError("cannot be lowered: batched weights need a multiple of 16 rows, found ") << n;
   FailureOr<Records> x;
-  if (Value partial = partials.lookup(op.getX())) {
-    config.set("splits", builder.getI64IntegerAttr(splits()));
-    x = Records{partial, 0, 4 * (k + 16), 0};
+  if (const Partial partial = partials.lookup(op.getX()); partial.buffer) {
+    config.set("splits", builder.getI64IntegerAttr(partial.splits));
+    x = Records{partial.buffer, 0, 4 * (k + 16), 0};
   } else {
     x = recordsOf(op.getX(), batch, k, program.activationFor(encodingOf(op.getW())), op);
   }

@@ -193,6 +193,7 @@ llvm::json::Value TargetProfile::toJson() const {
                             {"features", features},
                             {"prefetch_bytes", prefetchBytes},
                             {"weight_streams", weightStreams},
+                            {"workers", workers},
                             {"few_tokens", fewTokens},
                             {"few_context", fewContext}};
   if (gpu) object["gpu"] = writeGpu(*gpu);
@@ -208,7 +209,8 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
   if (llvm::Error error = refuseUnknown(
           *object, where,
           {"name", "driver", "triple", "cpu", "tune", "features", "prefetch_bytes",
-           "weight_streams", "few_tokens", "few_context", "gpu", "measured", "published"}))
+           "weight_streams", "workers", "few_tokens", "few_context", "gpu", "measured",
+           "published"}))
     return error;
 
   TargetProfile profile;
@@ -233,6 +235,8 @@ llvm::Expected<TargetProfile> TargetProfile::fromJson(const llvm::json::Value& j
 
   if (llvm::Error error =
           readInteger(*object, where, "prefetch_bytes", 0, 1 << 20, profile.prefetchBytes))
+    return error;
+  if (llvm::Error error = readInteger(*object, where, "workers", 0, kMaxWorkers, profile.workers))
     return error;
   if (llvm::Error error =
           readInteger(*object, where, "weight_streams", 1, 2, profile.weightStreams))

@@ -89,6 +89,12 @@ struct TargetProfile {
   /// on others (Zen 5: a fifteenth).
   int64_t weightStreams = 2;
 
+  /// How many workers of a CPU the code is made for. Each of them should find work in the attention
+  /// of one token, and no more pieces than that be made. Any number runs the code, with the same
+  /// results. 0: unknown.
+  int64_t workers = 0;
+  static constexpr int64_t kMaxWorkers = 4096;
+
   /// Where projections of many tokens run by matrix units: up to how many tokens of a prompt the
   /// kernels of steps are faster, and up to how many tokens of context, added up over them. Units
   /// cost the same up to a tile of 16 rows, most of it unpacking weights; a step costs its time and
@@ -126,7 +132,7 @@ struct TargetProfile {
   llvm::StringRef activationFor(llvm::StringRef encoding) const;
 
   /// One object: name, driver, triple, cpu, tune, features, prefetch_bytes, weight_streams,
-  /// few_tokens, few_context, gpu?, measured?, published?.
+  /// workers, few_tokens, few_context, gpu?, measured?, published?.
   llvm::json::Value toJson() const;
 
   /// The inverse. `where` names the file in errors: "profile.json: features: expected an array of

@@ -3,9 +3,10 @@
 //
 //   attention_bench [TARGET] [CONTEXT] [latent | prefill | gqa] [THREADS]
 //
-// cpu:native, 4096 and 1 by default. Decode runs as a model's does, by the driver's worker pool, over the caches of
-// many layers in turn, so that nothing is warm; the merge of the splits is timed beside it. Limits
-// and kernels alternate in short rounds by the clock; medians count, so the machine must be quiet.
+// cpu:native, 4096 and 1 by default. Decode runs as a model's does, by the driver's worker pool,
+// over the caches of many layers in turn, so that nothing is warm; the merge of the splits is timed
+// beside it. Limits and kernels alternate in short rounds by the clock; medians count, so the
+// machine must be quiet.
 #include <sys/mman.h>
 #include <time.h>
 
@@ -17,6 +18,7 @@
 #include "backends/cpu/driver/cpu_commands.h"
 #include "backends/cpu/driver/cpu_features.h"
 #include "compiler/kernels/simd/LatentShape.h"
+#include "compiler/kernels/simd/SplitShape.h"
 #include "tests/unit/compiler/kernels/attention_cases.h"
 
 #if defined(__x86_64__)
@@ -198,26 +200,27 @@ class Bench {
     makeCache(2 * (rank + dim));
     auto shape = kernels::LatentShape::of(profile_, heads, rank, dim, /*pageTokens=*/64,
                                           /*bf16=*/true);
+    auto cut = SplitShape::of(profile_, shape.workgroups(heads), SplitShape::kLatentPieces);
     auto image = KernelImage::build(
         profile_,
         {{"a", "latent_attention",
-          "heads = " + std::to_string(heads) + entry("splits", kSplits) + entry("rank", rank) +
+          "heads = " + std::to_string(heads) + splits(cut) + entry("rank", rank) +
               entry("dim", dim) +
               ", scale = 0.0721687836, q_offset = 0, rotate = true, interleaved = true, mscale = "
               "1.0" +
               entry("q_ld", heads * dim) + entry("q_head_ld", dim) + cacheConfig()},
          {"c", "attention_combine",
-          "heads = " + std::to_string(heads) + entry("splits", kSplits) + entry("width", rank) +
+          "heads = " + std::to_string(heads) + entry("splits", cut.most) + entry("width", rank) +
               entry("out_ld", heads * rank)}});
     if (!image) return;
     Guarded<float> latent(randomFloats(heads * rank, 2)), q(randomFloats(heads * dim, 3));
-    Guarded<float> partial(kSplits * heads * (rank + 16)), out(heads * rank);
+    Guarded<float> partial(cut.most * heads * (rank + 16)), out(heads * rank);
     Guarded<float> angles(randomFloats((513 + context_ / 512) * dim, 4));
     Guarded<int32_t> positions(std::vector<int32_t>{static_cast<int32_t>(context_ - 1)});
     Guarded<int32_t> sequence(std::vector<int32_t>{0}), table(table_);
     List list(*image, threads_);
     for (int64_t i = 0; i < layers_; ++i) {
-      list.add("a", kSplits, 1, shape.workgroups(heads),
+      list.add("a", cut.most, 1, shape.workgroups(heads),
                {latent, q, positions, sequence, table, angles, cache_ + i * layerBytes_, partial},
                {stride_});
       list.add("c", 1, heads, 1, {partial, out});
@@ -230,23 +233,26 @@ class Bench {
 
   void gqaDecode(int64_t heads, int64_t kvHeads, int64_t headDim) {
     makeCache(2 * 2 * kvHeads * headDim);
-    std::string shape = "heads = " + std::to_string(heads) + entry("splits", kSplits);
+    auto cut = SplitShape::of(profile_, kvHeads, SplitShape::kGroupedPieces);
+    std::string shape = "heads = " + std::to_string(heads);
     auto image = KernelImage::build(
         profile_,
         {{"a", "attention",
-          shape + entry("kv_heads", kvHeads) + entry("head_dim", headDim) + entry("dim", headDim) +
+          shape + splits(cut) + entry("kv_heads", kvHeads) + entry("head_dim", headDim) +
+              entry("dim", headDim) +
               ", scale = 0.088, window = 0, rotate = true, interleaved = false, mscale = 1.0" +
               entry("q_ld", heads * headDim) + cacheConfig()},
          {"c", "attention_combine",
-          shape + entry("width", headDim) + entry("out_ld", heads * headDim)}});
+          shape + entry("splits", cut.most) + entry("width", headDim) +
+              entry("out_ld", heads * headDim)}});
     if (!image) return;
-    Guarded<float> q(randomFloats(heads * headDim, 3)), partial(kSplits * heads * (headDim + 16));
+    Guarded<float> q(randomFloats(heads * headDim, 3)), partial(cut.most * heads * (headDim + 16));
     Guarded<float> out(heads * headDim), angles(randomFloats((513 + context_ / 512) * headDim, 4));
     Guarded<int32_t> positions(std::vector<int32_t>{static_cast<int32_t>(context_ - 1)});
     Guarded<int32_t> sequence(std::vector<int32_t>{0}), table(table_);
     List list(*image, threads_);
     for (int64_t i = 0; i < layers_; ++i) {
-      list.add("a", kSplits, 1, kvHeads,
+      list.add("a", cut.most, 1, kvHeads,
                {q, positions, sequence, table, angles, cache_ + i * layerBytes_, partial},
                {stride_});
       list.add("c", 1, heads, 1, {partial, out});
@@ -290,7 +296,11 @@ class Bench {
   }
 
  private:
-  static constexpr int64_t kSplits = 16;  // as the lowering has it
+  using SplitShape = kernels::SplitShape;
+  // As the lowering has it.
+  static std::string splits(const SplitShape& cut) {
+    return entry("splits", cut.most) + (cut.even ? entry("even_splits", cut.even) : "");
+  }
 
   TargetProfile profile_;
   int64_t context_, pages_, pageBytes_ = 0, layerBytes_ = 0, layers_ = 0, stride_ = 0;

@@ -93,7 +93,7 @@ class Determinism : public ::testing::TestWithParam<Case> {
     const TestDevice device = FindDevice(GetParam().device);
     if (device.id.empty()) GTEST_SKIP() << device.missing;
     if (GetParam().wide > 0) {
-      // 16 chunks of 69 and a token; 18 pages, so that some splits have two.
+      // 16 chunks of 69 and a token; 18 pages, so that splits have several.
       prompt_ = SomeTokens(1105, 11);
       next_ = SomeTokens(kSteps, 12);
       const std::string config = TemporaryPath(".json");

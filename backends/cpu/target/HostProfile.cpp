@@ -2,9 +2,12 @@
 // The table of CPU profiles and the detection of the host's.
 #include "backends/cpu/target/HostProfile.h"
 
+#include <algorithm>
+
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
+#include "llvm/Support/Threading.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
 
@@ -149,6 +152,8 @@ llvm::Expected<TargetProfile> hostProfile() {
   profile.name = "cpu:native";
   profile.published.reset();  // of another processor
   profile.tune = llvm::sys::getHostCPUName().str();
+  // Cores that this process may run on: the runtime starts a worker on each.
+  profile.workers = std::clamp<int64_t>(llvm::get_physical_cores(), 0, TargetProfile::kMaxWorkers);
   // Measured: see the profile's comment. AMD's names in LLVM are znver, bdver, btver, amdfam and
   // k8.
   llvm::StringRef name = profile.tune;

@@ -17,6 +17,7 @@ AttentionInputs::AttentionInputs(KernelBuilder& k) {
   scale = cfg.f("scale");
   qLd = cfg.in("q_ld", 0, kMaxStride);
   splits = cfg.in("splits", 1, 4096);
+  evenSplits = cfg.in("even_splits", 0, splits, 1, 0);
   window = cfg.in("window", 0, kMaxStride);
   unitsFrom = cfg.in("units_from", 0, kMaxStride, 1, 1024);
   rotate = cfg.b("rotate", false);
@@ -94,8 +95,10 @@ void Attention::emit() {
   tableAt_ = toIndex(k_.load(in_.sequence, token)) * in_.pages;
   Val page0 = first / pageTokens;
   Val used = (visible + (pageTokens - 1)) / pageTokens - page0;
-  Val begin = page0 + used * k_.x() / in_.splits;
-  Val end = page0 + used * (k_.x() + 1) / in_.splits;
+  Val splits =
+      in_.evenSplits ? splitsForWorkers(k_, used, in_.splits, in_.evenSplits) : k_.idx(in_.splits);
+  auto beginOf = [&](Val x) { return page0 + used * (x * splits / in_.splits) / splits; };
+  Val begin = beginOf(k_.x()), end = beginOf(k_.x() + 1);
   lastPage_ = page0 + used - 1;
   Val to0 = (token * in_.splits + k_.x()) * in_.heads + k_.z() * group;
   k_.ifThen(begin < end, [&] {

@@ -21,7 +21,8 @@ struct AttentionInputs {
   /// and the token's own place.
   bool units(const TargetProfile& profile) const;
 
-  int64_t heads = 0, kvHeads = 0, headDim = 0, qLd = 0, splits = 0, window = 0, unitsFrom = 0;
+  int64_t heads = 0, kvHeads = 0, headDim = 0, qLd = 0, splits = 0, evenSplits = 0, window = 0,
+          unitsFrom = 0;
   double scale = 1, mscale = 1;
   bool rotate = false, interleaved = false;
   int64_t dim = 0;  // of a head, with rotate

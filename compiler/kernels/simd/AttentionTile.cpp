@@ -4,6 +4,8 @@
 
 #include <numbers>
 
+#include "compiler/kernels/simd/SplitShape.h"
+
 using namespace mlir;
 
 namespace fathom::kernels {
@@ -149,6 +151,11 @@ void transposeRows(KernelBuilder& k, int64_t words, function_ref<Val(int64_t, Va
     int64_t kept = count ? words % 16 : 16;
     for (int64_t i = 0; i < kept; ++i) k.store(lines[i], to, toAt + (w + i) * toStride);
   });
+}
+
+Val splitsForWorkers(KernelBuilder& k, Val pages, int64_t most, int64_t even) {
+  if (2 * even > most) return k.idx(even);
+  return select(pages >= 2 * even * SplitShape::kPages, k.idx(2 * even), k.idx(even));
 }
 
 Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, double scale) {

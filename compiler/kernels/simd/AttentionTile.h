@@ -74,6 +74,10 @@ void transposeRows(KernelBuilder& k, int64_t words,
                    llvm::function_ref<Val(int64_t r, Val w, Val count)> load, Buf to, Val toAt,
                    int64_t toStride);
 
+/// How many of `most` splits a context of `pages` is cut into at most, where the number of workers
+/// is known (SplitShape).
+Val splitsForWorkers(KernelBuilder& k, Val pages, int64_t most, int64_t even);
+
 /// Reads 16 words of a row: float32 elements turned into words, times `scale`. `elements` <= 16
 /// per().
 Val loadQuery(KernelBuilder& k, Words form, Buf x, Val from, int64_t elements, double scale);

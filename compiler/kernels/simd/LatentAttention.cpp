@@ -2,6 +2,8 @@
 // latent_attention: config and bindings, packed queries, the walk over a split, partial sums.
 #include "compiler/kernels/simd/LatentAttention.h"
 
+#include <algorithm>
+
 #include "compiler/kernels/WeightLayout.h"
 #include "compiler/kernels/simd/Emitters.h"
 #include "compiler/kernels/simd/Rope.h"
@@ -20,6 +22,7 @@ LatentInputs::LatentInputs(KernelBuilder& k) {
   qHeadLd = cfg.in("q_head_ld", 0, kMaxStride);
   qOffset = cfg.in("q_offset", 0, kMaxStride);
   splits = cfg.in("splits", 1, 4096);
+  evenSplits = cfg.in("even_splits", 0, splits, 1, 0);
   rotate = cfg.b("rotate", false);
   if (rotate) {
     interleaved = cfg.b("interleaved");
@@ -101,12 +104,14 @@ void LatentAttention::writePartial(Val token, Val head0, bool sums) {
 }
 
 // A power of two, which workers share out evenly, and about as many splits as pages in each: more
-// of them add to what is packed, written and merged, fewer would leave cores without work.
+// of them add to what is packed, written and merged, fewer would leave cores without work. No more
+// than workers want where their number is known.
 Val LatentAttention::splitsOf(Val pages) {
   Val splits = k_.idx(1);
-  for (int64_t n = 1; 2 * n <= in_.splits; n *= 2)
-    splits = select(pages > (n == 1 ? 1 : 2 * n * n), k_.idx(2 * n), splits);
-  return splits;
+  for (int64_t n = 1; n < in_.splits; n *= 2)
+    splits = select(pages > (n == 1 ? 1 : 2 * n * n), k_.idx(std::min(2 * n, in_.splits)), splits);
+  if (!in_.evenSplits) return splits;
+  return min(splits, splitsForWorkers(k_, pages, in_.splits, in_.evenSplits));
 }
 
 void LatentAttention::emit() {

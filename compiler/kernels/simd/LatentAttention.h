@@ -14,7 +14,7 @@ namespace fathom::kernels {
 struct LatentInputs {
   explicit LatentInputs(KernelBuilder& k);
 
-  int64_t heads = 0, rank = 0, dim = 0, splits = 0;
+  int64_t heads = 0, rank = 0, dim = 0, splits = 0, evenSplits = 0;
   int64_t qLd = 0, qHeadLd = 0, qOffset = 0;
   double scale = 1, mscale = 1;
   bool rotate = false, interleaved = false;

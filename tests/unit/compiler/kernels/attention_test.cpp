@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // latent_attention and attention (decode, split over the context) with attention_combine, in
 // doubles.
+#include "compiler/kernels/simd/SplitShape.h"
 #include "tests/unit/compiler/kernels/attention_cases.h"
 
 namespace fathom::testing {
@@ -13,10 +14,27 @@ const std::vector<Chunk> kBatch = {{1, 1}, {64, 1}, {65, 2}, {200, 1}, {330, 3},
 const std::vector<Chunk> kLatentBatch = {{1, 1},   {64, 1}, {65, 2},  {200, 1},
                                          {330, 3}, {17, 1}, {300, 1}, {192, 1}};
 
-// A split without rows says m = -inf, l = 0, and there are as many splits as configured. `even`:
-// those with rows are a power of two, near the root of the pages.
+// For known numbers of workers: contexts that want twice the splits, and some that do not.
+const std::vector<Chunk> kLongBatch = {{4160, 1}, {4030, 1}, {700, 2}, {64, 1}};
+
+// The splits that see some of `pages` pages: all that have one, or those that workers want.
+int64_t seeingSplits(int64_t pages, int64_t splits, int64_t even) {
+  if (even) splits = 2 * even <= splits && pages >= 64 * even ? 2 * even : even;
+  return std::min(pages, splits);
+}
+
+// Of latent attention on a CPU: also no more than a power of two near the root of the pages.
+int64_t seeingLatentSplits(int64_t pages, int64_t splits, int64_t even) {
+  int64_t root = 1;
+  while (2 * root * root < pages) root *= 2;
+  if (pages > 1) root = std::max<int64_t>(root, 2);
+  return std::min(root, seeingSplits(pages, splits, even));
+}
+
+// A split without rows says m = -inf, l = 0, and there are as many splits as configured.
 void expectEmptySplits(const Guarded<float>& partial, const Batch& batch, int64_t splits,
-                       int64_t heads, int64_t width, bool even = false) {
+                       int64_t heads, int64_t width,
+                       const std::function<int64_t(int64_t)>& seeing) {
   for (int64_t t = 0; t < batch.tokens(); ++t) {
     int64_t empty = 0;
     for (int64_t s = 0; s < splits; ++s) {
@@ -25,25 +43,21 @@ void expectEmptySplits(const Guarded<float>& partial, const Batch& batch, int64_
       ++empty;
       ASSERT_EQ(record[width + 1], 0);
     }
-    int64_t pages = batch.positions[t] / 64 + 1, seeing = pages;
-    if (even) {
-      for (seeing = 1; 2 * seeing * seeing < pages;) seeing *= 2;
-      if (pages > 1) seeing = std::max<int64_t>(seeing, 2);
-      while (seeing > splits) seeing /= 2;
-    }
-    ASSERT_EQ(empty, std::max<int64_t>(splits - seeing, 0)) << t;
+    ASSERT_EQ(empty, splits - seeing(batch.positions[t] / 64 + 1)) << t;
   }
 }
 
 struct Latent {
   int64_t heads, rank, dim, splits;
-  bool growing = false;  // scores grow along the context, by 1 every 8 rows
+  bool growing = false;    // scores grow along the context, by 1 every 8 rows
+  int64_t evenSplits = 0;  // a CPU's
 };
 
-void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
+void checkLatent(const std::string& profile, const Latent& c, bool bf16,
+                 const std::vector<Chunk>& chunks = kLatentBatch) {
   SCOPED_TRACE(profile + (bf16 ? " bf16 " : " f32 ") + std::to_string(c.heads) + " heads, " +
                std::to_string(c.rank) + "+" + std::to_string(c.dim));
-  Batch batch(kLatentBatch);
+  Batch batch(chunks);
   int64_t T = batch.tokens(), headLd = c.dim + 24, qLd = c.heads * headLd + 5;
   TestCache cache(batch, c.rank + c.dim, bf16, 100);
   double scale = c.growing ? 0.125 : 1.7 / std::sqrt(c.rank + c.dim);
@@ -51,6 +65,7 @@ void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
   auto image = KernelImage::build(
       profile, {{"a", "latent_attention",
                  common + entry("rank", c.rank) + entry("dim", c.dim) +
+                     (c.evenSplits ? entry("even_splits", c.evenSplits) : "") +
                      ", scale = " + std::to_string(scale) + entry("q_ld", qLd) +
                      entry("q_head_ld", headLd) + entry("q_offset", 7) + ", " + cache.config(bf16)},
                 {"c", "attention_combine",
@@ -66,7 +81,9 @@ void checkLatent(const std::string& profile, const Latent& c, bool bf16) {
   Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
   image->run("a", c.splits, T, (c.heads + 15) / 16,
              {latent, q, positions, sequence, table, cache.memory, partial}, {batch.pages});
-  expectEmptySplits(partial, batch, c.splits, c.heads, c.rank, /*even=*/!isGpu(profile));
+  expectEmptySplits(partial, batch, c.splits, c.heads, c.rank, [&](int64_t pages) {
+    return (isGpu(profile) ? seeingSplits : seeingLatentSplits)(pages, c.splits, c.evenSplits);
+  });
   image->run("c", T, c.heads, 1, {partial, out});
   for (int64_t t = 0; t < T; ++t)
     for (int64_t h = 0; h < c.heads; ++h) {
@@ -105,10 +122,18 @@ TEST(LatentAttention, FollowsScoresThatGrow) {
       checkLatent(profile, c, true);
 }
 
+TEST(LatentAttention, CutsContextsForWorkers) {
+  for (const std::string& profile : runnableProfiles())
+    for (bool bf16 : {false, true})
+      for (const Latent& c : {Latent{20, 64, 32, 2, false, 1}, Latent{5, 48, 8, 3, false, 3}})
+        if (!isGpu(profile)) checkLatent(profile, c, bf16, kLongBatch);
+}
+
 struct Gqa {
   int64_t heads, kvHeads, headDim, splits, window;
-  bool growing = false;   // scores grow along the context, by 1 every 8 rows
-  int64_t unitsFrom = 0;  // tokens; those who attend to more do so by matrix units
+  bool growing = false;    // scores grow along the context, by 1 every 8 rows
+  int64_t unitsFrom = 0;   // tokens; those who attend to more do so by matrix units
+  int64_t evenSplits = 0;  // a CPU's
 
   int64_t group() const { return heads / kvHeads; }
   // As the kernel has it.
@@ -127,8 +152,8 @@ struct Gqa {
 };
 
 struct GqaRun {
-  GqaRun(const std::string& profile, const Gqa& c, bool bf16)
-      : batch(kBatch),
+  GqaRun(const std::string& profile, const Gqa& c, bool bf16, const std::vector<Chunk>& chunks)
+      : batch(chunks),
         cache(batch, 2 * c.kvHeads * c.headDim, bf16, 200, /*runs=*/2 * c.kvHeads),
         q(randomFloats(batch.tokens() * qLd(c), 2)),
         partial(batch.tokens() * c.splits * c.heads * (c.headDim + 16)),
@@ -148,14 +173,17 @@ struct GqaRun {
         {{"a", "attention",
           common + entry("kv_heads", c.kvHeads) + entry("head_dim", c.headDim) +
               ", scale = " + number + entry("q_ld", qLd(c)) + entry("window", c.window) +
-              (isGpu(profile) ? "" : entry("units_from", c.unitsFrom)) + ", " + cache.config(bf16)},
+              (isGpu(profile) ? "" : entry("units_from", c.unitsFrom)) +
+              (c.evenSplits ? entry("even_splits", c.evenSplits) : "") + ", " + cache.config(bf16)},
          {"c", "attention_combine",
           common + entry("width", c.headDim) + entry("out_ld", c.heads * c.headDim)}});
     if (!image) return;
     Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
     image->run("a", c.splits, T, c.kvHeads, {q, positions, sequence, table, cache.memory, partial},
                {batch.pages});
-    if (!c.window) expectEmptySplits(partial, batch, c.splits, c.heads, c.headDim);
+    if (!c.window)
+      expectEmptySplits(partial, batch, c.splits, c.heads, c.headDim,
+                        [&](int64_t pages) { return seeingSplits(pages, c.splits, c.evenSplits); });
     image->run("c", T, c.heads, 1, {partial, out});
     ran = true;
   }
@@ -168,11 +196,12 @@ struct GqaRun {
   bool ran = false;
 };
 
-void checkGqa(const std::string& profile, const Gqa& c, bool bf16) {
+void checkGqa(const std::string& profile, const Gqa& c, bool bf16,
+              const std::vector<Chunk>& chunks = kBatch) {
   SCOPED_TRACE(profile + (bf16 ? " bf16 " : " f32 ") + std::to_string(c.heads) + "/" +
                std::to_string(c.kvHeads) + " heads of " + std::to_string(c.headDim) + ", window " +
                std::to_string(c.window));
-  GqaRun run(profile, c, bf16);
+  GqaRun run(profile, c, bf16, chunks);
   ASSERT_TRUE(run.ran);
   for (int64_t t = 0; t < run.batch.tokens(); ++t)
     for (int64_t h = 0; h < c.heads; ++h) {
@@ -210,6 +239,15 @@ TEST(Attention, MatchesDoubles) {
       for (const Gqa& c :
            {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70}, Gqa{6, 3, 16, 4, 0}})
         checkGqa(profile, c, bf16);
+}
+
+TEST(Attention, CutsContextsForWorkers) {
+  for (const std::string& profile : runnableProfiles())
+    for (bool bf16 : {false, true})
+      for (const Gqa& c :
+           {Gqa{8, 2, 64, 2, 0, false, 1 << 20, 1}, Gqa{3, 1, 48, 3, 0, false, 1 << 20, 3},
+            Gqa{4, 1, 32, 4, 300, false, 1 << 20, 2}})
+        if (!isGpu(profile)) checkGqa(profile, c, bf16, kLongBatch);
 }
 
 // Matrix units: heads that fill a quarter, a half and all of a tile's columns or leave some of them
@@ -270,6 +308,22 @@ TEST(AttentionCombine, WritesRecords) {
       checkRecords(profile, 3, 48, act, true);
       if (!isGpu(profile)) checkRecords(profile, 6, 32, act, false);
     }
+}
+
+TEST(SplitShape, GivesWorkersEvenShares) {
+  struct {
+    int64_t workers, workgroups, pieces, even, most;
+  } cases[] = {{0, 1, 1, 0, 16},  {1, 1, 1, 1, 2},   {2, 1, 1, 2, 4},  {2, 8, 1, 1, 2},
+               {3, 8, 1, 3, 6},   {8, 4, 1, 2, 4},   {8, 1, 1, 8, 16}, {12, 1, 1, 12, 12},
+               {24, 1, 1, 0, 16}, {2, 8, 4, 1, 2},   {2, 4, 4, 2, 4},  {2, 3, 4, 4, 8},
+               {12, 8, 4, 6, 12}, {32, 8, 4, 16, 16}};
+  for (auto [workers, workgroups, pieces, even, most] : cases) {
+    TargetProfile profile = profileNamed("cpu:x86-64-v4-bf16");
+    profile.workers = workers;
+    auto shape = kernels::SplitShape::of(profile, workgroups, pieces);
+    EXPECT_EQ(shape.even, even) << workers << " workers, " << workgroups << " workgroups";
+    EXPECT_EQ(shape.most, most) << workers << " workers, " << workgroups << " workgroups";
+  }
 }
 
 TEST(Attention, NamesTheEntryThatIsWrong) {

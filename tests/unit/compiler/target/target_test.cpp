@@ -99,6 +99,7 @@ TEST_F(TargetTest, JsonRoundTrip) {
   profile.tune = "znver4";
   profile.prefetchBytes = 1152;
   profile.weightStreams = 1;
+  profile.workers = 12;
   profile.fewTokens = 0;
   profile.fewContext = 100000;
   profile.measured = DeviceRates{"this one", 30.5, 473, 236, 118};
@@ -112,6 +113,7 @@ TEST_F(TargetTest, JsonRoundTrip) {
   EXPECT_EQ(read.features, profile.features);
   EXPECT_EQ(read.prefetchBytes, 1152);
   EXPECT_EQ(read.weightStreams, 1);
+  EXPECT_EQ(read.workers, 12);
   EXPECT_EQ(read.fewTokens, 0);
   EXPECT_EQ(read.fewContext, 100000);
   EXPECT_TRUE(read.avx512Bf16);
@@ -173,6 +175,8 @@ TEST_F(TargetTest, AttributesHoldEveryField) {
               HasSubstr("here: prefetch_bytes"));
   EXPECT_THAT(error("weight_streams", builder.getI64IntegerAttr(3)),
               HasSubstr("here: weight_streams: expected an integer in [1, 2]"));
+  EXPECT_THAT(error("workers", builder.getI64IntegerAttr(-1)),
+              HasSubstr("here: workers: expected an integer in [0, 4096]"));
   EXPECT_THAT(error("few_tokens", builder.getI64IntegerAttr(4097)),
               HasSubstr("here: few_tokens: expected an integer in [0, 4096]"));
   EXPECT_THAT(error("few_context", builder.getI64IntegerAttr(-1)), HasSubstr("here: few_context"));
