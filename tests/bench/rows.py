@@ -284,16 +284,22 @@ class Bench:
         made.unlink()
 
     def threads(self):
-        prefill, decode, share, bandwidth = ({1: [], 2: [], 4: []} for _ in range(4))
+        prefill = {128: {1: [], 2: []}, 512: {1: [], 2: []}}
+        decode, share, bandwidth = ({1: [], 2: [], 4: []} for _ in range(3))
         for _ in range(self.repetitions):
-            for count in prefill:
-                tests = self.main.measure("-p", 128, "-n", 16, "-t", count, rounds=3)["tests"]
-                prefill[count].append(tests["pp128"]["median_tokens_per_second"])
+            for count in decode:
+                lengths = [tokens for tokens, rates in prefill.items() if count in rates]
+                tests = self.main.measure("-p", ",".join(map(str, lengths or [0])), "-n", 16,
+                                          "-t", count, rounds=3)["tests"]
+                for tokens in lengths:
+                    prefill[tokens][count].append(tests[f"pp{tokens}"]["median_tokens_per_second"])
                 decode[count].append(tests["tg16"]["median_tokens_per_second"])
                 share[count].append(tests["tg16"]["of_bandwidth"])
                 bandwidth[count].append(tests["tg16"]["read_bandwidth_bytes_per_second"])
-        self.row("7 prefill, two workers against one", median_of(prefill[2], "{:.1f} tok/s"),
-                 median_of(prefill[1], "{:.1f} tok/s"), quotients(prefill[2], prefill[1]), 1.9)
+        for tokens, rates in prefill.items():
+            self.row(f"7 prefill of {tokens}, two workers against one",
+                     median_of(rates[2], "{:.1f} tok/s"), median_of(rates[1], "{:.1f} tok/s"),
+                     quotients(rates[2], rates[1]), 1.9)
         self.row("7 decode, two workers, against the bandwidth's scaling",
                  median_of(quotients(decode[2], decode[1]), "{:.2f} x"),
                  median_of(quotients(bandwidth[2], bandwidth[1]), "{:.2f} x"),
