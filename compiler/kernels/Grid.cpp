@@ -4,8 +4,7 @@
 
 #include "compiler/kernels/Kernels.h"
 #include "compiler/kernels/WeightLayout.h"
-#include "compiler/kernels/simd/LatentShape.h"
-#include "compiler/kernels/simd/SplitShape.h"
+#include "compiler/kernels/simd/HeadShapes.h"
 #include "compiler/kernels/simt/Shape.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "mlir/IR/Builders.h"
@@ -35,10 +34,9 @@ simt::ProjectionShape projectionShape(const GpuProfile& gpu, mlir::DictionaryAtt
   };
   auto rows = config.getAs<mlir::IntegerAttr>("rows");
   return simt::ProjectionShape::of(
-      gpu,
-      {word(config, "form"), word(config, "enc"), word(config, "act"), word(config, "epilogue"),
-       config.contains("experts"), given("out_act") || given("head_act"),
-       rows ? rows.getInt() : 0});
+      gpu, {word(config, "form"), word(config, "enc"), word(config, "act"),
+            word(config, "epilogue"), config.contains("experts"),
+            given("out_act") || given("head_act"), rows ? rows.getInt() : 0});
 }
 
 std::optional<Enc> encodingOf(llvm::StringRef name) {
@@ -54,7 +52,7 @@ std::optional<Enc> encodingOf(llvm::StringRef name) {
 int64_t headWorkgroups(const TargetProfile& profile, llvm::StringRef family,
                        mlir::DictionaryAttr config) {
   auto value = [&](llvm::StringRef name) { return number(config, name, 1); };
-  if (family == "attention") return value("kv_heads");
+  if (family == "attention") return GroupedShape::of(profile, value("kv_heads")).workgroups;
   auto shape = LatentShape::of(profile, value("heads"), value("rank"), value("dim"),
                                value("page_tokens"), word(config, "kv") == "bf16");
   return shape.workgroups(value("heads"));
@@ -229,8 +227,8 @@ void tuneConfig(const TargetProfile& profile, llvm::StringRef family, bool manyT
   // gets as many when it is one of eight; the choice cannot be the kernel's (docs/design/009).
   // Integer units, which have nothing to unpack, repay fewer rows and keep the bits of vectors.
   constexpr int64_t kSparsest = 8;
-  bool sparse = family == "experts" &&
-                kSparsest * number(known, "top_k", 1) < number(known, "experts", 1);
+  bool sparse =
+      family == "experts" && kSparsest * number(known, "top_k", 1) < number(known, "experts", 1);
   bool exact = units && sparse && word(known, "act") == "i8";
   units = exact || (units && !sparse);
   if (profile.gpu || units)

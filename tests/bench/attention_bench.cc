@@ -17,8 +17,7 @@
 
 #include "backends/cpu/driver/cpu_commands.h"
 #include "backends/cpu/driver/cpu_features.h"
-#include "compiler/kernels/simd/LatentShape.h"
-#include "compiler/kernels/simd/SplitShape.h"
+#include "compiler/kernels/simd/HeadShapes.h"
 #include "tests/unit/compiler/kernels/attention_cases.h"
 
 #if defined(__x86_64__)
@@ -233,7 +232,8 @@ class Bench {
 
   void gqaDecode(int64_t heads, int64_t kvHeads, int64_t headDim) {
     makeCache(2 * 2 * kvHeads * headDim);
-    auto cut = SplitShape::of(profile_, kvHeads, SplitShape::kGroupedPieces);
+    int64_t workgroups = kernels::GroupedShape::of(profile_, kvHeads).workgroups;
+    auto cut = SplitShape::of(profile_, workgroups, SplitShape::kGroupedPieces);
     std::string shape = "heads = " + std::to_string(heads);
     auto image = KernelImage::build(
         profile_,
@@ -252,7 +252,7 @@ class Bench {
     Guarded<int32_t> sequence(std::vector<int32_t>{0}), table(table_);
     List list(*image, threads_);
     for (int64_t i = 0; i < layers_; ++i) {
-      list.add("a", cut.most, 1, kvHeads,
+      list.add("a", cut.most, 1, workgroups,
                {q, positions, sequence, table, angles, cache_ + i * layerBytes_, partial},
                {stride_});
       list.add("c", 1, heads, 1, {partial, out});

@@ -50,11 +50,11 @@ bool AttentionInputs::units(const TargetProfile& profile) const {
          headDim <= kMostElements && group() >= kLeastGroup && group() <= kMostGroup;
 }
 
-// The group's queries into rotated_.
-void Attention::rotateQueries(Val from, Val position) {
+// Queries of the workgroup's heads into rotated_.
+void Attention::rotateQueries(Val from, Val heads, Val position) {
   Rope rope(k_, in_.dim, in_.interleaved, in_.mscale);
   rope.setPosition(in_.angles, position);
-  k_.forLoop(k_.idx(0), k_.idx(in_.group()), 1, [&](Val g) {
+  k_.forLoop(k_.idx(0), heads, 1, [&](Val g) {
     Val head = from + g * in_.headDim, to = g * in_.headDim;
     rope.rotate(in_.q, head,
                 [&](Val i, Val v, Val count) { k_.store(v, rotated_, to + i, count); });
@@ -65,8 +65,8 @@ void Attention::rotateQueries(Val from, Val position) {
   });
 }
 
-void Attention::writePartial(Val to0) {
-  k_.forLoop(k_.idx(0), k_.idx(in_.group()), 1, [&](Val g) {
+void Attention::writePartial(Val to0, Val heads) {
+  k_.forLoop(k_.idx(0), heads, 1, [&](Val g) {
     Val to = (to0 + g) * (in_.headDim + 16);
     readSums(g, [&](Val i, Val v) { k_.store(v, in_.partial, to + i); });
     auto [m, l] = readWeights(g);
@@ -77,15 +77,15 @@ void Attention::writePartial(Val to0) {
 }
 
 // A split without pages: nobody reads the sums beside an m of -inf.
-void Attention::writeNothing(Val to0) {
+void Attention::writeNothing(Val to0, Val heads) {
   Val tail = select(k_.iota() == 0, k_.constant(k_.vec(k_.f32()), kNever), k_.zero());
-  k_.forLoop(k_.idx(0), k_.idx(in_.group()), 1, [&](Val g) {
+  k_.forLoop(k_.idx(0), heads, 1, [&](Val g) {
     k_.store(tail, in_.partial, (to0 + g) * (in_.headDim + 16) + in_.headDim);
   });
 }
 
 void Attention::emit() {
-  if (in_.rotate) rotated_ = k_.scratch(k_.f32(), 4 * in_.group() * in_.headDim);
+  if (in_.rotate) rotated_ = k_.scratch(k_.f32(), 4 * together_ * in_.group() * in_.headDim);
   allocate();
 
   int64_t pageTokens = in_.cache.pageTokens, group = in_.group();
@@ -100,18 +100,22 @@ void Attention::emit() {
   auto beginOf = [&](Val x) { return page0 + used * (x * splits / in_.splits) / splits; };
   Val begin = beginOf(k_.x()), end = beginOf(k_.x() + 1);
   lastPage_ = page0 + used - 1;
-  Val to0 = (token * in_.splits + k_.x()) * in_.heads + k_.z() * group;
+  kvHeads_ = together_ == 1 ? k_.idx(1) : min(k_.idx(in_.kvHeads) - firstHead(), k_.idx(together_));
+  Val heads = kvHeads_ * group, head0 = firstHead() * group;
+  Val to0 = (token * in_.splits + k_.x()) * in_.heads + head0;
   k_.ifThen(begin < end, [&] {
-    Val from = token * in_.qLd + k_.z() * (group * in_.headDim);
-    if (in_.rotate) rotateQueries(from, position);
+    Val from = token * in_.qLd + head0 * in_.headDim;
+    if (in_.rotate) rotateQueries(from, heads, position);
     this->begin(in_.rotate ? rotated_ : in_.q, in_.rotate ? k_.idx(0) : from);
     k_.forLoop(begin, end, 1, [&](Val page) {
       Val row0 = page * pageTokens;
-      attend(page, min(visible - row0, k_.idx(pageTokens)), first - row0);
+      k_.forLoop(k_.idx(0), kvHeads_, 1, [&](Val i) {
+        attend(page, i, min(visible - row0, k_.idx(pageTokens)), first - row0);
+      });
     });
-    writePartial(to0);
+    writePartial(to0, heads);
   });
-  k_.ifThen(begin >= end, [&] { writeNothing(to0); });
+  k_.ifThen(begin >= end, [&] { writeNothing(to0, heads); });
 }
 
 LogicalResult emitAttention(KernelBuilder& k) {

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "compiler/kernels/simd/AttentionTile.h"
+#include "compiler/kernels/simd/HeadShapes.h"
 
 namespace fathom::kernels {
 
@@ -13,7 +14,7 @@ namespace fathom::kernels {
 struct AttentionInputs {
   explicit AttentionInputs(KernelBuilder& k);
 
-  /// Query heads of a kv head: those of a workgroup.
+  /// Query heads of a kv head.
   int64_t group() const { return heads / kvHeads; }
   /// Whether matrix units make the products: of a bf16 cache whose rows are whole lines of tiles,
   /// for tokens that attend to more than `unitsFrom` tokens. Below, a split has a page or none, and
@@ -33,13 +34,15 @@ struct AttentionInputs {
   Val pages;
 };
 
-/// The query heads of one kv head of one token over one split of the context: score(h, t) = q[h] .
-/// key[t], u[h] = sum_t p(h, t) value[t], a page at a time.
+/// The query heads of some kv heads of one token over one split of the context: score(h, t) = q[h]
+/// . key[t], u[h] = sum_t p(h, t) value[t], a page at a time and in it one kv head after the other.
+/// Query head g counts from the workgroup's first.
 class Attention {
  public:
-  Attention(KernelBuilder& k, AttentionInputs in) : k_(k), in_(std::move(in)) {}
+  Attention(KernelBuilder& k, AttentionInputs in)
+      : k_(k), in_(std::move(in)), together_(GroupedShape::of(k.profile(), in_.kvHeads).together) {}
   virtual ~Attention() = default;
-  /// A workgroup: split x of token y, kv head z.
+  /// A workgroup: split x of token y, kv heads z together_ and on.
   void emit();
 
  protected:
@@ -49,8 +52,9 @@ class Attention {
   /// Forgets what was summed and packs the queries: head g's is x[from + g headDim ..], rotated but
   /// not scaled.
   virtual void begin(Buf x, Val from) = 0;
-  /// Adds the first `rows` tokens of a page, at least one, but for those before `from`.
-  virtual void attend(Val page, Val rows, Val from) = 0;
+  /// Adds the first `rows` tokens of a page, at least one, but for those before `from`, to the
+  /// queries of the i-th kv head.
+  virtual void attend(Val page, Val i, Val rows, Val from) = 0;
   /// Gives use(i, v) all elements i .. i + 15 of head g's u.
   virtual void readSums(Val g, llvm::function_ref<void(Val i, Val v)> use) = 0;
   /// Head g's maximum and its sum of exponentials.
@@ -61,19 +65,23 @@ class Attention {
   /// That of the page to ask for beside this one. Beyond the split's last is what the same worker
   /// is likely to read next.
   Val pageAhead(Val page) { return pageAt(min(page + 1, lastPage_)); }
-  /// Elements of the page before the workgroup's keys and before its values.
-  Val keysAt() { return k_.z() * in_.cache.runElements(); }
-  Val valuesAt() { return (k_.z() + in_.kvHeads) * in_.cache.runElements(); }
+  /// The first of the workgroup's kv heads.
+  Val firstHead() { return k_.z() * together_; }
+  /// Elements of the page before a kv head's keys and before its values.
+  Val keysAt(Val head) { return head * in_.cache.runElements(); }
+  Val valuesAt(Val head) { return (head + in_.kvHeads) * in_.cache.runElements(); }
 
   KernelBuilder& k_;
   const AttentionInputs in_;
+  const int64_t together_;  // kv heads of a workgroup
+  Val kvHeads_;             // those of this one: fewer in the last
 
  private:
-  void rotateQueries(Val from, Val position);
-  void writePartial(Val to0);
-  void writeNothing(Val to0);
+  void rotateQueries(Val from, Val heads, Val position);
+  void writePartial(Val to0, Val heads);
+  void writeNothing(Val to0, Val heads);
 
-  Buf rotated_;  // f32 [group][headDim] with rotate
+  Buf rotated_;  // f32 [together_ group][headDim] with rotate
   Val tableAt_;
   Val lastPage_;  // of the context
 };

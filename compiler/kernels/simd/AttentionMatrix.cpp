@@ -53,7 +53,7 @@ class AttentionMatrix : public Attention {
 
   void allocate() override;
   void begin(Buf x, Val from) override;
-  void attend(Val page, Val rows, Val from) override;
+  void attend(Val page, Val i, Val rows, Val from) override;
   void readSums(Val g, function_ref<void(Val i, Val v)> use) override { values_->read(g, use); }
   std::pair<Val, Val> readWeights(Val g) override;
 
@@ -138,7 +138,7 @@ void AttentionMatrix::begin(Buf x, Val from) {
 // prefetchers begin anew with every 4 KB.
 void AttentionMatrix::ask(Val from, int64_t count) {
   for (int64_t line = 0; line < count; ++line)
-    for (Val run : {keysAt(), valuesAt()})
+    for (Val run : {keysAt(k_.z()), valuesAt(k_.z())})
       for (int64_t stripe = 0; stripe < in_.cache.runBytes(); stripe += 64 * kStripe)
         k_.prefetch(in_.rows, ahead_ + (run * 2 + from * 64) + (64 * line + stripe), 2);
 }
@@ -149,8 +149,8 @@ void AttentionMatrix::copyPage(Val page, Val rows) {
   Val end = rows * in_.headDim, zeros = k_.constant(k_.vec(k_.i16(), step), 0);
   auto both = [&](Val first, Val last, function_ref<Val(Val from)> line) {
     k_.forLoop(first, last, step, [&](Val i) {
-      k_.store(line(keysAt() + i), copy_, i);
-      k_.store(line(valuesAt() + i), copy_, i + run);
+      k_.store(line(keysAt(k_.z()) + i), copy_, i);
+      k_.store(line(valuesAt(k_.z()) + i), copy_, i + run);
     });
   };
   both(k_.idx(0), end, [&](Val from) { return k_.load(data, from, step); });
@@ -164,7 +164,8 @@ AttentionMatrix::Rows AttentionMatrix::rowsOf(Val page, Val copied) {
   Buf halves =
       k_.view({bytes, k_.i8()}, select(copied, k_.idx(0), pageAt(page)), k_.b().getBF16Type());
   int64_t run = kPageTokens * in_.headDim;
-  return {halves, select(copied, k_.idx(0), keysAt()), select(copied, k_.idx(run), valuesAt())};
+  return {halves, select(copied, k_.idx(0), keysAt(k_.z())),
+          select(copied, k_.idx(run), valuesAt(k_.z()))};
 }
 
 // score_[part][tile n][r][columns]: of token 16 (n shared + j) + r in the columns of j.
@@ -285,7 +286,7 @@ void AttentionMatrix::values(const Rows& rows) {
   if (whole < values_->chunks()) add(k_.idx(whole), in_.headDim % kChunk);
 }
 
-void AttentionMatrix::attend(Val page, Val rows, Val from) {
+void AttentionMatrix::attend(Val page, Val /*0*/, Val rows, Val from) {
   ahead_ = pageAhead(page);
   Val last = rows < kPageTokens, hidden = last;
   if (in_.window) hidden = hidden | (from > 0);

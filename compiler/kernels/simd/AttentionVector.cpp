@@ -2,9 +2,9 @@
 // attention by vectors, a page at a time, a tile of query heads at a time.
 //
 // Scores: lanes = dimensions, a tile of tokens x heads keeps 16 sums that one shuffle tree turns
-// into 16 lanes; softmax: lanes = tokens; values: lanes = dimensions. The first tile of heads
-// brings the page's rows into the cache and asks for the next page's, at the end of a split for
-// those of the next one.
+// into 16 lanes; softmax: lanes = tokens; values: lanes = dimensions. The first tile of query heads
+// brings the rows of a kv head into the cache and asks for what comes next: its values, the keys of
+// the next head, those of the next page's first, at the end of a split too.
 #include "compiler/kernels/simd/Attention.h"
 
 using namespace mlir;
@@ -24,46 +24,52 @@ class AttentionVector : public Attention {
  private:
   void allocate() override;
   void begin(Buf x, Val from) override;
-  void attend(Val page, Val rows, Val from) override;
+  void attend(Val page, Val i, Val rows, Val from) override;
   void readSums(Val g, function_ref<void(Val i, Val v)> use) override;
-  std::pair<Val, Val> readWeights(Val g) override { return {k_.load(m_, g), k_.load(l_, g)}; }
+  std::pair<Val, Val> readWeights(Val g) override {
+    return {k_.load(m_, stateOf(g)), k_.load(l_, stateOf(g))};
+  }
 
-  Val rowAhead(Val r);
-  void ask(Val at);
+  Val runAt(Val page, Val run) { return page + run * in_.cache.runBytes(); }
+  void ask(Val own, Val next, Val r, int64_t i, Val at);
   Val keyWords(Buf page, Val at, Val count);
-  void scores(Val page, Val ahead, Val rows, Val head);
-  void softmax(Val rows, Val from, Val head);
-  void values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs);
+  void scores(Val page, Val head, Val next, Val rows, Val state);
+  void softmax(Val rows, Val from, Val state);
+  void values(Val page, Val head, Val next, Val rows, Val state, Val vec0, int64_t vecs);
 
   int64_t words() const { return in_.headDim / in_.form.per(); }
   int64_t paddedWords() const { return (words() + 15) / 16 * 16; }
   int64_t vectors() const { return in_.headDim / kLanes; }
   // Heads filling the last tile repeat the last one.
   int64_t paddedHeads() const { return (in_.group() + headTile_ - 1) / headTile_ * headTile_; }
+  int64_t states() const { return together_ * paddedHeads(); }
+  // Where the workgroup's query head g is among the states.
+  Val stateOf(Val g) { return g / in_.group() * paddedHeads() + g % in_.group(); }
 
   const int64_t sums_;     // that fit the registers
   int64_t headTile_ = 1;   // query heads at a time
   int64_t tokenTile_ = 1;  // and tokens
-  Buf query_;              // words [padded heads][paddedWords]
+  Buf query_;              // words [states][paddedWords]
   Buf score_;              // f32 [headTile][page tokens]
   Buf weight_;             // words [headTile][page tokens / per]
-  Buf sum_;                // u: f32 [padded heads][headDim], pairs of vectors tangled with pairs
-  Buf m_, l_, alpha_;      // f32 [padded heads]
+  Buf sum_;                // u: f32 [states][headDim], pairs of vectors tangled with pairs
+  Buf m_, l_, alpha_;      // f32 [states]
 };
 
 void AttentionVector::allocate() {
-  const int64_t tile = 4 * headTile_ * in_.cache.pageTokens, padded = paddedHeads();
-  query_ = k_.scratch(in_.form.type(k_), 4 * padded * paddedWords());
+  const int64_t tile = 4 * headTile_ * in_.cache.pageTokens;
+  query_ = k_.scratch(in_.form.type(k_), 4 * states() * paddedWords());
   score_ = k_.scratch(k_.f32(), tile);
   weight_ = k_.scratch(in_.form.type(k_), tile / in_.form.per());
-  sum_ = k_.scratch(k_.f32(), 4 * padded * in_.headDim);
-  for (Buf* of : {&m_, &l_, &alpha_}) *of = k_.scratch(k_.f32(), 4 * padded);
+  sum_ = k_.scratch(k_.f32(), 4 * states() * in_.headDim);
+  for (Buf* of : {&m_, &l_, &alpha_}) *of = k_.scratch(k_.f32(), 4 * states());
 }
 
 void AttentionVector::begin(Buf x, Val from) {
-  int64_t headDim = in_.headDim, per = in_.form.per(), step = 16 * per;
-  k_.forLoop(k_.idx(0), k_.idx(paddedHeads()), 1, [&](Val g) {
-    Val head = from + min(g, k_.idx(in_.group() - 1)) * headDim;
+  int64_t headDim = in_.headDim, per = in_.form.per(), step = 16 * per, padded = paddedHeads();
+  k_.forLoop(k_.idx(0), kvHeads_ * padded, 1, [&](Val g) {
+    Val query = g / padded * in_.group() + min(g % padded, k_.idx(in_.group() - 1));
+    Val head = from + query * headDim;
     k_.forRow(headDim, step, [&](Val i, Val count) {
       int64_t elements = count ? headDim % step : step;
       k_.store(loadQuery(k_, in_.form, x, head + i, elements, in_.scale), query_,
@@ -76,19 +82,23 @@ void AttentionVector::begin(Buf x, Val from) {
   });
 }
 
-// The row of a run that is asked for beside row r: on processors with matrix units rows of its
-// stripes of 4 KB in turn, which come faster there than one stripe after the other, and on those
-// without them slower (docs/design/014).
-Val AttentionVector::rowAhead(Val r) {
-  if (!k_.profile().amx) return r;
-  int64_t stripes = in_.cache.runBytes() / 4096, tokens = in_.cache.pageTokens;
-  int64_t rows = tokens / std::max<int64_t>(stripes, 1);
-  if (stripes < 2 || rows * stripes != tokens) return r;
-  return r % stripes * rows + r / stripes;
+// Asks for byte `at` of a row beside row r + i of the run at `own`, which the one at `next`
+// follows: half a run ahead, into the L1 cache. On processors with matrix units all of the next run
+// is asked for, rows of its stripes of 4 KB in turn and into the L2 cache; there that is faster,
+// and slower on those without them (docs/design/014).
+void AttentionVector::ask(Val own, Val next, Val r, int64_t i, Val at) {
+  const int64_t tokens = in_.cache.pageTokens, rowBytes = in_.cache.rowBytes;
+  if (!k_.profile().amx) {
+    const int64_t half = tokens / 2;
+    Val from = select(r < tokens - half, own, next - in_.cache.runBytes());
+    k_.prefetch(in_.rows, from + (r + (half + i)) * rowBytes + at, 3);
+    return;
+  }
+  int64_t stripes = in_.cache.runBytes() / 4096, rows = tokens / std::max<int64_t>(stripes, 1);
+  Val row = r + i;
+  if (stripes >= 2 && rows * stripes == tokens) row = row % stripes * rows + row / stripes;
+  k_.prefetch(in_.rows, next + row * rowBytes + at, 2);
 }
-
-// The same goes for the caches: the L2, or the L1.
-void AttentionVector::ask(Val at) { k_.prefetch(in_.rows, at, k_.profile().amx ? 2 : 3); }
 
 // 16 words of a key. `page` is of words, or of elements that are widened here.
 Val AttentionVector::keyWords(Buf page, Val at, Val count) {
@@ -96,20 +106,19 @@ Val AttentionVector::keyWords(Buf page, Val at, Val count) {
   return in_.form.pairs ? v : in_.cache.decode(v);
 }
 
-void AttentionVector::scores(Val page, Val ahead, Val rows, Val head) {
+void AttentionVector::scores(Val page, Val head, Val next, Val rows, Val state) {
   Type elem = in_.form.pairs ? k_.i32() : in_.cache.elem(k_);
   Buf keys = k_.view(in_.rows, page, elem);
-  Val keyAt = keysAt() / in_.form.per();
-  Val aheadAt = ahead + k_.z() * in_.cache.runBytes();
+  Val keyAt = keysAt(head) / in_.form.per(), own = runAt(page, head);
   int64_t elemBytes = in_.form.pairs ? 4 : in_.cache.elemBytes();
   k_.forLoop(k_.idx(0), rows, tokenTile_, [&](Val t) {
     Vals acc(tokenTile_ * headTile_, k_.zero());
     auto add = [&](Val w, Val count, ArrayRef<Val> in) {
       Vals out(in.begin(), in.end()), q;
       for (int64_t h = 0; h < headTile_; ++h)
-        q.push_back(k_.load(query_, (head + h) * paddedWords() + w, kLanes));
+        q.push_back(k_.load(query_, (state + h) * paddedWords() + w, kLanes));
       for (int64_t i = 0; i < tokenTile_; ++i) {
-        ask(aheadAt + rowAhead(t + i) * in_.cache.rowBytes + w * elemBytes);
+        ask(own, next, t, i, w * elemBytes);
         Val key = keyWords(keys, keyAt + (t + i) * words() + w, count);
         for (int64_t h = 0; h < headTile_; ++h)
           out[h * tokenTile_ + i] = in_.form.dot(out[h * tokenTile_ + i], key, q[h]);
@@ -128,7 +137,7 @@ void AttentionVector::scores(Val page, Val ahead, Val rows, Val head) {
 }
 
 // Probabilities of a tile of heads; tokens outside [from, rows) are not seen.
-void AttentionVector::softmax(Val rows, Val from, Val head) {
+void AttentionVector::softmax(Val rows, Val from, Val state) {
   int64_t vecs = in_.cache.pageTokens / kLanes;
   Val lane = k_.iota();
   for (int64_t h = 0; h < headTile_; ++h) {
@@ -142,16 +151,16 @@ void AttentionVector::softmax(Val rows, Val from, Val head) {
     }
     Val top;
     for (Val v : s) top = top ? max(top, v) : v;
-    Val before = k_.load(m_, head + h);
+    Val before = k_.load(m_, state + h);
     Val m = max(reduceMax(top), before);
     Val alpha = exp(before - m), sum;
     for (int64_t j = 0; j < vecs; ++j) {
       s[j] = in_.form.pairs ? expOfWeight(s[j] - m) : exp(s[j] - m);
       sum = sum ? sum + s[j] : s[j];
     }
-    k_.store(m, m_, head + h);
-    k_.store(alpha, alpha_, head + h);
-    k_.store(fma(k_.load(l_, head + h), alpha, reduceAdd(sum)), l_, head + h);
+    k_.store(m, m_, state + h);
+    k_.store(alpha, alpha_, state + h);
+    k_.store(fma(k_.load(l_, state + h), alpha, reduceAdd(sum)), l_, state + h);
     int64_t to = h * in_.cache.pageTokens / in_.form.per();
     for (int64_t j = 0; j < vecs; ++j) {
       if (in_.form.pairs)
@@ -164,21 +173,22 @@ void AttentionVector::softmax(Val rows, Val from, Val head) {
 
 // Adds the page's tokens to `vecs` vectors of u of a tile of heads. Rows past the last may hold
 // anything: the last one takes their place, with probability 0.
-void AttentionVector::values(Val page, Val ahead, Val rows, Val head, Val vec0, int64_t vecs) {
+void AttentionVector::values(Val page, Val head, Val next, Val rows, Val state, Val vec0,
+                             int64_t vecs) {
   Buf data = k_.view(in_.rows, page, in_.cache.elem(k_));
-  Val valueAt = valuesAt() + vec0 * kLanes;
+  Val valueAt = valuesAt(head) + vec0 * kLanes, own = runAt(page, head + in_.kvHeads);
   int64_t bytes = in_.cache.elemBytes();
-  auto at = [&](int64_t h, int64_t j) { return (head + h) * in_.headDim + (vec0 + j) * kLanes; };
+  auto at = [&](int64_t h, int64_t j) { return (state + h) * in_.headDim + (vec0 + j) * kLanes; };
   Vals acc;
   for (int64_t h = 0; h < headTile_; ++h)
     for (int64_t j = 0; j < vecs; ++j)
-      acc.push_back(k_.load(sum_, at(h, j), kLanes) * k_.load(alpha_, head + h));
+      acc.push_back(k_.load(sum_, at(h, j), kLanes) * k_.load(alpha_, state + h));
   acc = k_.forLoop(k_.idx(0), rows, in_.form.per(), acc, [&](Val t, ArrayRef<Val> in) {
     Vals out(in.begin(), in.end()), row;
     Val from = valueAt + t * in_.headDim;
     for (int64_t i = 0; i < in_.form.per(); ++i)
       for (int64_t b = 0; b < kLanes * vecs * bytes; b += 64)
-        ask(ahead + (valueAt + rowAhead(t + i) * in_.headDim) * bytes + b);
+        ask(own, next, t, i, vec0 * (kLanes * bytes) + b);
     if (in_.form.pairs) {
       Val second = valueAt + min(t + 1, rows - 1) * in_.headDim;
       for (int64_t j = 0; j + 1 < vecs; j += 2) {
@@ -206,23 +216,31 @@ void AttentionVector::values(Val page, Val ahead, Val rows, Val head, Val vec0, 
     for (int64_t j = 0; j < vecs; ++j) k_.store(acc[h * vecs + j], sum_, at(h, j));
 }
 
-void AttentionVector::attend(Val page, Val rows, Val from) {
-  Val at = pageAt(page), next = pageAhead(page);
-  k_.forLoop(k_.idx(0), k_.idx(paddedHeads()), headTile_, [&](Val head) {
-    // Only the first tile of heads asks for the next page; the others find this one in the cache.
-    Val ahead = select(head == 0, next, at);
-    scores(at, ahead, rows, head);
-    softmax(rows, from, head);
+void AttentionVector::attend(Val page, Val i, Val rows, Val from) {
+  Val at = pageAt(page), ahead = pageAhead(page), head = firstHead() + i;
+  Val last = i + 1 == kvHeads_;
+  Val behind = runAt(select(last, ahead, at), select(last, firstHead(), head + 1));
+  k_.forLoop(k_.idx(0), k_.idx(paddedHeads()), headTile_, [&](Val g) {
+    // Only the first tile of query heads finds rows to ask for; the others ask for those again.
+    Val next = runAt(at, head + in_.kvHeads), then = behind;
+    if (k_.profile().amx) {
+      Val other = select(g == 0, ahead, at);
+      next = runAt(other, head);
+      then = runAt(other, head + in_.kvHeads);
+    }
+    Val state = i * paddedHeads() + g;
+    scores(at, head, next, rows, state);
+    softmax(rows, from, state);
     int64_t together = std::min(sums_ / headTile_, vectors());
     int64_t whole = vectors() / together * together;
     k_.forLoop(k_.idx(0), k_.idx(whole), together,
-               [&](Val v) { values(at, ahead, rows, head, v, together); });
-    if (whole < vectors()) values(at, ahead, rows, head, k_.idx(whole), vectors() - whole);
+               [&](Val v) { values(at, head, then, rows, state, v, together); });
+    if (whole < vectors()) values(at, head, then, rows, state, k_.idx(whole), vectors() - whole);
   });
 }
 
 void AttentionVector::readSums(Val g, function_ref<void(Val i, Val v)> use) {
-  auto sum = [&](Val i) { return k_.load(sum_, g * in_.headDim + i, kLanes); };
+  auto sum = [&](Val i) { return k_.load(sum_, stateOf(g) * in_.headDim + i, kLanes); };
   int64_t tangled = in_.form.pairs ? in_.headDim / (2 * kLanes) * (2 * kLanes) : 0;
   k_.forLoop(k_.idx(0), k_.idx(tangled), 2 * kLanes, [&](Val i) {
     auto [lo, hi] = untangle(sum(i), sum(i + kLanes));

@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "compiler/kernels/simd/AttentionTile.h"
-#include "compiler/kernels/simd/LatentShape.h"
+#include "compiler/kernels/simd/HeadShapes.h"
 
 namespace fathom::kernels {
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 // latent_attention and attention (decode, split over the context) with attention_combine, in
 // doubles.
-#include "compiler/kernels/simd/SplitShape.h"
+#include "compiler/kernels/simd/HeadShapes.h"
 #include "tests/unit/compiler/kernels/attention_cases.h"
 
 namespace fathom::testing {
@@ -179,7 +179,9 @@ struct GqaRun {
           common + entry("width", c.headDim) + entry("out_ld", c.heads * c.headDim)}});
     if (!image) return;
     Guarded<int32_t> positions(batch.positions), sequence(batch.sequence), table(batch.pageTable);
-    image->run("a", c.splits, T, c.kvHeads, {q, positions, sequence, table, cache.memory, partial},
+    // For a GPU the grid is its own.
+    int64_t workgroups = kernels::GroupedShape::of(profileNamed(profile), c.kvHeads).workgroups;
+    image->run("a", c.splits, T, workgroups, {q, positions, sequence, table, cache.memory, partial},
                {batch.pages});
     if (!c.window)
       expectEmptySplits(partial, batch, c.splits, c.heads, c.headDim,
@@ -236,8 +238,8 @@ void checkGqa(const std::string& profile, const Gqa& c, bool bf16,
 TEST(Attention, MatchesDoubles) {
   for (const std::string& profile : runnableProfiles())
     for (bool bf16 : {false, true})
-      for (const Gqa& c :
-           {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70}, Gqa{6, 3, 16, 4, 0}})
+      for (const Gqa& c : {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70},
+                           Gqa{6, 3, 16, 4, 0}, Gqa{9, 9, 32, 2, 0}})
         checkGqa(profile, c, bf16);
 }
 
@@ -323,6 +325,20 @@ TEST(SplitShape, GivesWorkersEvenShares) {
     auto shape = kernels::SplitShape::of(profile, workgroups, pieces);
     EXPECT_EQ(shape.even, even) << workers << " workers, " << workgroups << " workgroups";
     EXPECT_EQ(shape.most, most) << workers << " workers, " << workgroups << " workgroups";
+  }
+}
+
+TEST(GroupedShape, LeavesEveryWorkerSomething) {
+  struct {
+    int64_t workers, kvHeads, together, workgroups;
+  } cases[] = {{0, 8, 2, 4}, {0, 2, 1, 2},  {0, 32, 8, 4}, {1, 9, 5, 2},
+               {2, 8, 8, 1}, {16, 9, 3, 3}, {64, 8, 1, 8}, {64, 40, 3, 14}};
+  for (auto [workers, kvHeads, together, workgroups] : cases) {
+    TargetProfile profile = profileNamed("cpu:x86-64-v4-bf16");
+    profile.workers = workers;
+    auto shape = kernels::GroupedShape::of(profile, kvHeads);
+    EXPECT_EQ(shape.together, together) << workers << " workers, " << kvHeads << " heads";
+    EXPECT_EQ(shape.workgroups, workgroups) << workers << " workers, " << kvHeads << " heads";
   }
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-// How latent_attention cuts its heads: what its grid and its emitter must agree on.
-#ifndef FATHOM_COMPILER_KERNELS_SIMD_LATENTSHAPE_H_
-#define FATHOM_COMPILER_KERNELS_SIMD_LATENTSHAPE_H_
+// How the attention of steps cuts its heads: what grids and emitters must agree on.
+#ifndef FATHOM_COMPILER_KERNELS_SIMD_HEADSHAPES_H_
+#define FATHOM_COMPILER_KERNELS_SIMD_HEADSHAPES_H_
 
+#include <algorithm>
 #include <cstdint>
 
-#include "compiler/target/TargetProfile.h"
+#include "compiler/kernels/WeightLayout.h"
+#include "compiler/kernels/simd/SplitShape.h"
 
 namespace fathom::kernels {
 
@@ -34,6 +36,26 @@ struct LatentShape {
   int64_t workgroups(int64_t heads) const { return (heads + 16 * groups - 1) / (16 * groups); }
 };
 
+/// A workgroup of `attention` has the query heads of `together` kv heads, the last one maybe fewer.
+/// The runs of neighbouring heads lie one behind the other in a page: going from one to the next
+/// reads longer stretches, of which prefetchers of the hardware make more. There are workgroups
+/// enough for every worker with as many splits as there may be. Where matrix units are, one kv
+/// head: pages are asked for in another order there.
+struct GroupedShape {
+  int64_t together = 1;
+  int64_t workgroups = 1;
+
+  static GroupedShape of(const TargetProfile& profile, int64_t kvHeads) {
+    if (profile.amx) return {1, kvHeads};
+    constexpr int64_t kMost = 8, kUnknownWorkers = 16;
+    int64_t workers = profile.workers ? profile.workers : kUnknownWorkers;
+    int64_t wanted = ceilDiv(SplitShape::kGroupedPieces * workers, SplitShape().most);
+    int64_t least = std::min(std::max(ceilDiv(kvHeads, kMost), wanted), kvHeads);
+    int64_t together = ceilDiv(kvHeads, least);
+    return {together, ceilDiv(kvHeads, together)};
+  }
+};
+
 }  // namespace fathom::kernels
 
-#endif  // FATHOM_COMPILER_KERNELS_SIMD_LATENTSHAPE_H_
+#endif  // FATHOM_COMPILER_KERNELS_SIMD_HEADSHAPES_H_
