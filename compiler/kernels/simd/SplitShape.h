@@ -14,8 +14,8 @@ namespace fathom::kernels {
 /// `workgroups` of heads. A split costs packing of queries, a record to write and one to merge, so
 /// there should be few; yet every worker wants the same number of pieces, and at least so many
 /// that others make up for one that is slow. Latent attention of 16 heads on 2 workers: 2 splits,
-/// of 128 heads (8 workgroups) 1; grouped queries, whose splits cost less: of 8 kv heads 1, of 3
-/// kv heads 4. Contexts of kPages pages for each of twice as many are cut into these.
+/// of 128 heads (8 workgroups) 1; grouped queries, whose splits cost less: of 8 kv heads (a
+/// workgroup) 8. Contexts of kPages pages for each of twice as many are cut into these.
 ///
 /// Fixed when code is made and chosen by the token's position, never by what else there is to do:
 /// a result does not depend on the number of workers that there are in the end.
