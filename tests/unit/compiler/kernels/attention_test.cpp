@@ -239,7 +239,7 @@ TEST(Attention, MatchesDoubles) {
   for (const std::string& profile : runnableProfiles())
     for (bool bf16 : {false, true})
       for (const Gqa& c : {Gqa{8, 2, 64, 3, 0}, Gqa{3, 3, 48, 2, 0}, Gqa{5, 1, 128, 1, 70},
-                           Gqa{6, 3, 16, 4, 0}, Gqa{9, 9, 32, 2, 0}})
+                           Gqa{6, 3, 16, 4, 0}, Gqa{9, 9, 32, 2, 0}, Gqa{21, 3, 32, 2, 0}})
         checkGqa(profile, c, bf16);
 }
 
