@@ -109,9 +109,7 @@ void Attention::emit() {
     this->begin(in_.rotate ? rotated_ : in_.q, in_.rotate ? k_.idx(0) : from);
     k_.forLoop(begin, end, 1, [&](Val page) {
       Val row0 = page * pageTokens;
-      k_.forLoop(k_.idx(0), kvHeads_, 1, [&](Val i) {
-        attend(page, i, min(visible - row0, k_.idx(pageTokens)), first - row0);
-      });
+      attend(page, min(visible - row0, k_.idx(pageTokens)), first - row0);
     });
     writePartial(to0, heads);
   });

@@ -35,8 +35,8 @@ struct AttentionInputs {
 };
 
 /// The query heads of some kv heads of one token over one split of the context: score(h, t) = q[h]
-/// . key[t], u[h] = sum_t p(h, t) value[t], a page at a time and in it one kv head after the other.
-/// Query head g counts from the workgroup's first.
+/// . key[t], u[h] = sum_t p(h, t) value[t], a page at a time. Query head g counts from the
+/// workgroup's first.
 class Attention {
  public:
   Attention(KernelBuilder& k, AttentionInputs in)
@@ -52,9 +52,8 @@ class Attention {
   /// Forgets what was summed and packs the queries: head g's is x[from + g headDim ..], rotated but
   /// not scaled.
   virtual void begin(Buf x, Val from) = 0;
-  /// Adds the first `rows` tokens of a page, at least one, but for those before `from`, to the
-  /// queries of the i-th kv head.
-  virtual void attend(Val page, Val i, Val rows, Val from) = 0;
+  /// Adds the first `rows` tokens of a page, at least one, but for those before `from`.
+  virtual void attend(Val page, Val rows, Val from) = 0;
   /// Gives use(i, v) all elements i .. i + 15 of head g's u.
   virtual void readSums(Val g, llvm::function_ref<void(Val i, Val v)> use) = 0;
   /// Head g's maximum and its sum of exponentials.

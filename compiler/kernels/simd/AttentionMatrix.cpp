@@ -53,7 +53,7 @@ class AttentionMatrix : public Attention {
 
   void allocate() override;
   void begin(Buf x, Val from) override;
-  void attend(Val page, Val i, Val rows, Val from) override;
+  void attend(Val page, Val rows, Val from) override;
   void readSums(Val g, function_ref<void(Val i, Val v)> use) override { values_->read(g, use); }
   std::pair<Val, Val> readWeights(Val g) override;
 
@@ -286,7 +286,7 @@ void AttentionMatrix::values(const Rows& rows) {
   if (whole < values_->chunks()) add(k_.idx(whole), in_.headDim % kChunk);
 }
 
-void AttentionMatrix::attend(Val page, Val /*0*/, Val rows, Val from) {
+void AttentionMatrix::attend(Val page, Val rows, Val from) {
   ahead_ = pageAhead(page);
   Val last = rows < kPageTokens, hidden = last;
   if (in_.window) hidden = hidden | (from > 0);

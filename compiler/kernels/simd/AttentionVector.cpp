@@ -2,9 +2,10 @@
 // attention by vectors, a page at a time, a tile of query heads at a time.
 //
 // Scores: lanes = dimensions, a tile of tokens x heads keeps 16 sums that one shuffle tree turns
-// into 16 lanes; softmax: lanes = tokens; values: lanes = dimensions. The first tile of query heads
-// brings the rows of a kv head into the cache and asks for what comes next: its values, the keys of
-// the next head, those of the next page's first, at the end of a split too.
+// into 16 lanes; softmax: lanes = tokens; values: lanes = dimensions. A page's keys of all kv heads
+// come first and then their values, in the order in which they lie in it: one stretch for the
+// hardware's prefetchers. Beside the arithmetic what comes next is asked for, at the end of a split
+// too.
 #include "compiler/kernels/simd/Attention.h"
 
 using namespace mlir;
@@ -24,18 +25,24 @@ class AttentionVector : public Attention {
  private:
   void allocate() override;
   void begin(Buf x, Val from) override;
-  void attend(Val page, Val i, Val rows, Val from) override;
+  void attend(Val page, Val rows, Val from) override;
   void readSums(Val g, function_ref<void(Val i, Val v)> use) override;
   std::pair<Val, Val> readWeights(Val g) override {
     return {k_.load(m_, stateOf(g)), k_.load(l_, stateOf(g))};
   }
 
   Val runAt(Val page, Val run) { return page + run * in_.cache.runBytes(); }
-  void ask(Val own, Val next, Val r, int64_t i, Val at);
+  // One of several passes over a run of keys or values, which share what is asked for beside them.
+  struct Pass {
+    Val own, next;  // addresses of the run and of the one that is read after it
+    Val i;
+    int64_t of;
+  };
+  void ask(const Pass& pass, Val t, int64_t tokens, Val part, int64_t parts);
   Val keyWords(Buf page, Val at, Val count);
-  void scores(Val page, Val head, Val next, Val rows, Val state);
+  void scores(Val page, Val head, const Pass& pass, Val rows, Val state);
   void softmax(Val rows, Val from, Val state);
-  void values(Val page, Val head, Val next, Val rows, Val state, Val vec0, int64_t vecs);
+  void values(Val page, Val head, const Pass& pass, Val rows, Val state, Val vec0, int64_t vecs);
 
   int64_t words() const { return in_.headDim / in_.form.per(); }
   int64_t paddedWords() const { return (words() + 15) / 16 * 16; }
@@ -43,24 +50,34 @@ class AttentionVector : public Attention {
   // Heads filling the last tile repeat the last one.
   int64_t paddedHeads() const { return (in_.group() + headTile_ - 1) / headTile_ * headTile_; }
   int64_t states() const { return together_ * paddedHeads(); }
+  int64_t headTiles() const { return paddedHeads() / headTile_; }
+  // Vectors of values at a time, and how often.
+  int64_t valueTile() const { return std::min(sums_ / headTile_, vectors()); }
+  int64_t valueTiles() const { return (vectors() + valueTile() - 1) / valueTile(); }
+  int64_t mostPasses() const { return headTiles() * valueTiles(); }
+  Val weightsAt(Val state) { return state * (in_.cache.pageTokens / in_.form.per()); }
   // Where the workgroup's query head g is among the states.
   Val stateOf(Val g) { return g / in_.group() * paddedHeads() + g % in_.group(); }
+
+  // Bytes asked for ahead: with fewer the memory is idle beside arithmetic, more do not stay in the
+  // L1 cache.
+  static constexpr int64_t kAhead = 8192;
 
   const int64_t sums_;     // that fit the registers
   int64_t headTile_ = 1;   // query heads at a time
   int64_t tokenTile_ = 1;  // and tokens
   Buf query_;              // words [states][paddedWords]
   Buf score_;              // f32 [headTile][page tokens]
-  Buf weight_;             // words [headTile][page tokens / per]
+  Buf weight_;             // words [states][page tokens / per]
   Buf sum_;                // u: f32 [states][headDim], pairs of vectors tangled with pairs
   Buf m_, l_, alpha_;      // f32 [states]
 };
 
 void AttentionVector::allocate() {
-  const int64_t tile = 4 * headTile_ * in_.cache.pageTokens;
+  const int64_t tokens = in_.cache.pageTokens;
   query_ = k_.scratch(in_.form.type(k_), 4 * states() * paddedWords());
-  score_ = k_.scratch(k_.f32(), tile);
-  weight_ = k_.scratch(in_.form.type(k_), tile / in_.form.per());
+  score_ = k_.scratch(k_.f32(), 4 * headTile_ * tokens);
+  weight_ = k_.scratch(in_.form.type(k_), 4 * states() * tokens / in_.form.per());
   sum_ = k_.scratch(k_.f32(), 4 * states() * in_.headDim);
   for (Buf* of : {&m_, &l_, &alpha_}) *of = k_.scratch(k_.f32(), 4 * states());
 }
@@ -82,22 +99,37 @@ void AttentionVector::begin(Buf x, Val from) {
   });
 }
 
-// Asks for byte `at` of a row beside row r + i of the run at `own`, which the one at `next`
-// follows: half a run ahead, into the L1 cache. On processors with matrix units all of the next run
-// is asked for, rows of its stripes of 4 KB in turn and into the L2 cache; there that is faster,
-// and slower on those without them (docs/design/014).
-void AttentionVector::ask(Val own, Val next, Val r, int64_t i, Val at) {
-  const int64_t tokens = in_.cache.pageTokens, rowBytes = in_.cache.rowBytes;
-  if (!k_.profile().amx) {
-    const int64_t half = tokens / 2;
-    Val from = select(r < tokens - half, own, next - in_.cache.runBytes());
-    k_.prefetch(in_.rows, from + (r + (half + i)) * rowBytes + at, 3);
+// Asks, beside `tokens` tokens from t on, for part `part` of `parts` of the pass's share of what
+// follows as many bytes ahead, in order and into the L1 cache. On processors with matrix units all
+// of the next run is asked for, rows of its stripes of 4 KB in turn and into the L2 cache; there
+// that is faster, and slower on those without them (docs/design/014).
+void AttentionVector::ask(const Pass& pass, Val t, int64_t tokens, Val part, int64_t parts) {
+  const int64_t rowBytes = in_.cache.rowBytes, run = in_.cache.runBytes();
+  auto linesOf = [&](int64_t bytes) { return (bytes + 64 * parts - 1) / (64 * parts); };
+  if (k_.profile().amx) {
+    int64_t stripes = run / 4096, rows = in_.cache.pageTokens / std::max<int64_t>(stripes, 1);
+    bool turns = stripes >= 2 && rows * stripes == in_.cache.pageTokens;
+    for (int64_t i = 0; i < tokens; ++i) {
+      Val row = t + i;
+      if (turns) row = row % stripes * rows + row / stripes;
+      Val from = pass.next + row * rowBytes + part * (64 * linesOf(rowBytes));
+      for (int64_t j = 0; j < linesOf(rowBytes); ++j) k_.prefetch(in_.rows, from + 64 * j, 2);
+    }
     return;
   }
-  int64_t stripes = in_.cache.runBytes() / 4096, rows = tokens / std::max<int64_t>(stripes, 1);
-  Val row = r + i;
-  if (stripes >= 2 && rows * stripes == tokens) row = row % stripes * rows + row / stripes;
-  k_.prefetch(in_.rows, next + row * rowBytes + at, 2);
+  // Far enough for the first pass to find all of its run, of which it asks for a share; a multiple
+  // of every tile.
+  const int64_t tile = 16 * rowBytes, most = std::max(kAhead, run - run / mostPasses());
+  const int64_t ahead = std::min(std::max(most / tile, int64_t{1}) * tile, run);
+  int64_t bytes = tokens * rowBytes;
+  Val at = t * rowBytes;
+  if (bytes % (64 * pass.of) == 0) {
+    bytes /= pass.of;
+    at = pass.i * (run / pass.of) + at / pass.of;
+  }
+  Val from = select(at < run - ahead, pass.own + ahead, pass.next + (ahead - run)) + at +
+             part * (64 * linesOf(bytes));
+  for (int64_t i = 0; i < linesOf(bytes); ++i) k_.prefetch(in_.rows, from + 64 * i, 3);
 }
 
 // 16 words of a key. `page` is of words, or of elements that are widened here.
@@ -106,19 +138,18 @@ Val AttentionVector::keyWords(Buf page, Val at, Val count) {
   return in_.form.pairs ? v : in_.cache.decode(v);
 }
 
-void AttentionVector::scores(Val page, Val head, Val next, Val rows, Val state) {
+void AttentionVector::scores(Val page, Val head, const Pass& pass, Val rows, Val state) {
   Type elem = in_.form.pairs ? k_.i32() : in_.cache.elem(k_);
   Buf keys = k_.view(in_.rows, page, elem);
-  Val keyAt = keysAt(head) / in_.form.per(), own = runAt(page, head);
-  int64_t elemBytes = in_.form.pairs ? 4 : in_.cache.elemBytes();
+  Val keyAt = keysAt(head) / in_.form.per();
   k_.forLoop(k_.idx(0), rows, tokenTile_, [&](Val t) {
     Vals acc(tokenTile_ * headTile_, k_.zero());
     auto add = [&](Val w, Val count, ArrayRef<Val> in) {
       Vals out(in.begin(), in.end()), q;
+      ask(pass, t, tokenTile_, w / 16, (words() + 15) / 16);
       for (int64_t h = 0; h < headTile_; ++h)
         q.push_back(k_.load(query_, (state + h) * paddedWords() + w, kLanes));
       for (int64_t i = 0; i < tokenTile_; ++i) {
-        ask(own, next, t, i, w * elemBytes);
         Val key = keyWords(keys, keyAt + (t + i) * words() + w, count);
         for (int64_t h = 0; h < headTile_; ++h)
           out[h * tokenTile_ + i] = in_.form.dot(out[h * tokenTile_ + i], key, q[h]);
@@ -161,23 +192,22 @@ void AttentionVector::softmax(Val rows, Val from, Val state) {
     k_.store(m, m_, state + h);
     k_.store(alpha, alpha_, state + h);
     k_.store(fma(k_.load(l_, state + h), alpha, reduceAdd(sum)), l_, state + h);
-    int64_t to = h * in_.cache.pageTokens / in_.form.per();
+    Val to = weightsAt(state + h);
     for (int64_t j = 0; j < vecs; ++j) {
       if (in_.form.pairs)
-        k_.store(bitcast(f32ToBf16(s[j]), k_.i32()), weight_, k_.idx(to + 8 * j));
+        k_.store(bitcast(f32ToBf16(s[j]), k_.i32()), weight_, to + 8 * j);
       else
-        k_.store(s[j], weight_, k_.idx(to + kLanes * j));
+        k_.store(s[j], weight_, to + kLanes * j);
     }
   }
 }
 
 // Adds the page's tokens to `vecs` vectors of u of a tile of heads. Rows past the last may hold
 // anything: the last one takes their place, with probability 0.
-void AttentionVector::values(Val page, Val head, Val next, Val rows, Val state, Val vec0,
+void AttentionVector::values(Val page, Val head, const Pass& pass, Val rows, Val state, Val vec0,
                              int64_t vecs) {
   Buf data = k_.view(in_.rows, page, in_.cache.elem(k_));
-  Val valueAt = valuesAt(head) + vec0 * kLanes, own = runAt(page, head + in_.kvHeads);
-  int64_t bytes = in_.cache.elemBytes();
+  Val valueAt = valuesAt(head) + vec0 * kLanes;
   auto at = [&](int64_t h, int64_t j) { return (state + h) * in_.headDim + (vec0 + j) * kLanes; };
   Vals acc;
   for (int64_t h = 0; h < headTile_; ++h)
@@ -186,9 +216,7 @@ void AttentionVector::values(Val page, Val head, Val next, Val rows, Val state, 
   acc = k_.forLoop(k_.idx(0), rows, in_.form.per(), acc, [&](Val t, ArrayRef<Val> in) {
     Vals out(in.begin(), in.end()), row;
     Val from = valueAt + t * in_.headDim;
-    for (int64_t i = 0; i < in_.form.per(); ++i)
-      for (int64_t b = 0; b < kLanes * vecs * bytes; b += 64)
-        ask(own, next, t, i, vec0 * (kLanes * bytes) + b);
+    ask(pass, t, in_.form.per(), k_.idx(0), 1);
     if (in_.form.pairs) {
       Val second = valueAt + min(t + 1, rows - 1) * in_.headDim;
       for (int64_t j = 0; j + 1 < vecs; j += 2) {
@@ -206,7 +234,7 @@ void AttentionVector::values(Val page, Val head, Val next, Val rows, Val state, 
         row.push_back(in_.cache.decode(k_.load(data, from + kLanes * j, kLanes)));
     }
     for (int64_t h = 0; h < headTile_; ++h) {
-      Val p = splat(k_.load(weight_, (t + h * in_.cache.pageTokens) / in_.form.per()));
+      Val p = splat(k_.load(weight_, weightsAt(state + h) + t / in_.form.per()));
       for (int64_t j = 0; j < vecs; ++j)
         out[h * vecs + j] = in_.form.dot(out[h * vecs + j], row[j], p);
     }
@@ -216,26 +244,36 @@ void AttentionVector::values(Val page, Val head, Val next, Val rows, Val state, 
     for (int64_t j = 0; j < vecs; ++j) k_.store(acc[h * vecs + j], sum_, at(h, j));
 }
 
-void AttentionVector::attend(Val page, Val i, Val rows, Val from) {
-  Val at = pageAt(page), ahead = pageAhead(page), head = firstHead() + i;
-  Val last = i + 1 == kvHeads_;
-  Val behind = runAt(select(last, ahead, at), select(last, firstHead(), head + 1));
-  k_.forLoop(k_.idx(0), k_.idx(paddedHeads()), headTile_, [&](Val g) {
-    // Only the first tile of query heads finds rows to ask for; the others ask for those again.
-    Val next = runAt(at, head + in_.kvHeads), then = behind;
-    if (k_.profile().amx) {
-      Val other = select(g == 0, ahead, at);
-      next = runAt(other, head);
-      then = runAt(other, head + in_.kvHeads);
-    }
-    Val state = i * paddedHeads() + g;
-    scores(at, head, next, rows, state);
+void AttentionVector::attend(Val page, Val rows, Val from) {
+  Val at = pageAt(page), ahead = pageAhead(page), zero = k_.idx(0);
+  auto forTiles = [&](function_ref<void(Val i, Val tile, Val state)> body) {
+    k_.forLoop(zero, kvHeads_, 1, [&](Val i) {
+      k_.forLoop(zero, k_.idx(headTiles()), 1,
+                 [&](Val tile) { body(i, tile, i * paddedHeads() + tile * headTile_); });
+    });
+  };
+  // Run i of those from `first` on, whose last one `behind` follows.
+  auto pass = [&](Val i, Val first, Val behind, Val tile, int64_t of) {
+    Pass pass{runAt(at, first + i), select(i + 1 == kvHeads_, behind, runAt(at, first + i + 1)),
+              tile, of};
+    // There the next page's is asked for; other tiles ask for this one again, which they have.
+    if (k_.profile().amx) pass.next = runAt(select(tile == 0, ahead, at), first + i);
+    return pass;
+  };
+  Val keys = firstHead(), values = firstHead() + in_.kvHeads;
+  forTiles([&](Val i, Val tile, Val state) {
+    scores(at, keys + i, pass(i, keys, runAt(at, values), tile, headTiles()), rows, state);
     softmax(rows, from, state);
-    int64_t together = std::min(sums_ / headTile_, vectors());
-    int64_t whole = vectors() / together * together;
-    k_.forLoop(k_.idx(0), k_.idx(whole), together,
-               [&](Val v) { values(at, head, then, rows, state, v, together); });
-    if (whole < vectors()) values(at, head, then, rows, state, k_.idx(whole), vectors() - whole);
+  });
+  forTiles([&](Val i, Val tile, Val state) {
+    Pass of = pass(i, values, runAt(ahead, keys), tile, mostPasses());
+    auto add = [&](Val vec0, int64_t vecs) {
+      of.i = tile * valueTiles() + vec0 / valueTile();
+      this->values(at, keys + i, of, rows, state, vec0, vecs);
+    };
+    int64_t whole = vectors() / valueTile() * valueTile();
+    k_.forLoop(zero, k_.idx(whole), valueTile(), [&](Val vec0) { add(vec0, valueTile()); });
+    if (whole < vectors()) add(k_.idx(whole), vectors() - whole);
   });
 }
 
