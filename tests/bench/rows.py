@@ -205,6 +205,13 @@ class Bench:
             one, eight = (tests[t]["rates"] for t in ("tg16", "tg16 x 8"))
             self.row(f"4 decode of 8 sequences, {model.name} q4", median_of(eight, "{:.1f} tok/s"),
                      median_of(one, "{:.1f} tok/s for one"), quotients(eight, one), goal)
+        for model in (self.main, self.dense):
+            out = run(self.bin / "batch_bench", model.artifact(), 512, 8, self.repetitions, 1024)
+            took = json.loads(out.stdout)
+            parts = [sum(both) for both in zip(took["chunk"], took["steps"])]
+            self.row(f"4 512 tokens beside 8 decodes at 1024, {model.name} q4",
+                     median_of(took["mixed"], "{:.3f} s"), median_of(parts, "{:.3f} s apart"),
+                     quotients(took["mixed"], parts), 1.0, False)
 
     def loading(self):
         """From a warm file cache to the first token; each load is a process of its own."""

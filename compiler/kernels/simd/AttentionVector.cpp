@@ -59,8 +59,7 @@ class AttentionVector : public Attention {
   // Where the workgroup's query head g is among the states.
   Val stateOf(Val g) { return g / in_.group() * paddedHeads() + g % in_.group(); }
 
-  // Bytes asked for ahead: with fewer the memory is idle beside arithmetic, more do not stay in the
-  // L1 cache.
+  // Bytes asked for ahead: the best of 2, 4, 8 and 16 KB (docs/design/014).
   static constexpr int64_t kAhead = 8192;
 
   const int64_t sums_;     // that fit the registers
@@ -99,10 +98,11 @@ void AttentionVector::begin(Buf x, Val from) {
   });
 }
 
-// Asks, beside `tokens` tokens from t on, for part `part` of `parts` of the pass's share of what
-// follows as many bytes ahead, in order and into the L1 cache. On processors with matrix units all
-// of the next run is asked for, rows of its stripes of 4 KB in turn and into the L2 cache; there
-// that is faster, and slower on those without them (docs/design/014).
+// Called beside tokens t .. t + tokens - 1 of a pass. The lines that lie `ahead` bytes behind these
+// are divided among the passes (if they do not divide, each pass asks for all), and a pass's among
+// `parts` calls; asked for in order, into the L1 cache. On processors with matrix units it is rows
+// of the next run, of its stripes of 4 KB in turn and into the L2 cache; there that is faster, and
+// slower on those without them (docs/design/014).
 void AttentionVector::ask(const Pass& pass, Val t, int64_t tokens, Val part, int64_t parts) {
   const int64_t rowBytes = in_.cache.rowBytes, run = in_.cache.runBytes();
   auto linesOf = [&](int64_t bytes) { return (bytes + 64 * parts - 1) / (64 * parts); };
