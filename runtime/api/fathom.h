@@ -139,11 +139,9 @@ typedef struct fathom_session_options {
   int32_t chunk;         /* most tokens of one pass of a prefill; default 1024 */
   /* A sequence's logits then depend on its own tokens alone, byte for byte, and on which of them
    * were appended one at a time: not on other sequences, whatever is done with them in the same
-   * call or beside it, not on `chunk`, nor on the number of threads. A call that appends one token
-   * to some sequences and more to others takes two passes. Without it all this holds too, except
-   * that (1) in such a call the single tokens are computed as prompts are, and (2) a last token
-   * that `chunk` leaves over, or on some targets few tokens of a call, may be computed as decode
-   * steps are: the same numbers to rounding.
+   * call or beside it, not on `chunk`, nor on the number of threads. Without it all this holds
+   * too, except that a last token that `chunk` leaves over, or on some targets few tokens of a
+   * call, may be computed as decode steps are: the same numbers to rounding.
    * Default false. */
   bool deterministic;
 } fathom_session_options;
@@ -180,8 +178,8 @@ typedef struct fathom_extension {
 } fathom_extension;
 
 /* Appends to `extension_count` different sequences at once; row i of the logits is that after the
- * last token of extensions[i]. Everything is checked first: an error of kind FATHOM_BAD_INPUT has
- * changed nothing. */
+ * last token of extensions[i]. Single tokens beside longer prompts are computed first, in passes of
+ * their own. Everything is checked first: an error of kind FATHOM_BAD_INPUT has changed nothing. */
 FATHOM_API fathom_status fathom_prefill(fathom_session* session, const fathom_extension* extensions,
                                         size_t extension_count, fathom_logits* logits);
 /* The same with one token for each of `count` sequences. */

@@ -14,6 +14,9 @@ namespace {
 // P is rounded up to this many pages, so that a growing context seldom needs a new command list.
 constexpr int64_t kPageStep = 16;
 
+// Tokens of context that `more` tokens behind `have` others attend to in all: each also to itself.
+uint64_t Attended(uint64_t have, uint64_t more) { return more * have + more * (more + 1) / 2; }
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Create(std::shared_ptr<const Program> program,
@@ -118,20 +121,30 @@ absl::Status Session::CheckExtensions(absl::Span<const Extension> extensions) co
   return absl::OkStatus();
 }
 
+bool Session::IsFew(uint64_t tokens, uint64_t attended) const {
+  const schema::EntryPoint* steps = context_->program().FindEntry("decode");
+  return !options_.deterministic && steps != nullptr && tokens <= steps->few_tokens() &&
+         attended <= steps->few_context();
+}
+
 absl::StatusOr<Logits> Session::Extend(absl::Span<const Extension> extensions,
                                        const std::function<bool(int64_t, int64_t)>& progress) {
   FATHOM_RETURN_IF_ERROR(CheckExtensions(extensions));
   const int64_t stride = context_->program().logits_stride();
   logits_.resize(extensions.size() * static_cast<size_t>(stride));
   Progress state{progress, 0, 0};
-  // Decode steps and prompts run different kernels, which round differently. So that a sequence's
-  // kernels do not depend on its company, each kind has passes of its own.
-  std::vector<size_t> steps, rest;
-  for (size_t i = 0; i < extensions.size(); ++i) {
-    const size_t count = extensions[i].tokens.size();
-    (options_.deterministic && count == 1 ? steps : rest).push_back(i);
-    state.total += static_cast<int64_t>(count);
+  uint64_t attended = 0;
+  for (const Extension& extension : extensions) {
+    FATHOM_ASSIGN_OR_RETURN(const Sequence* s, Find(extension.sequence));
+    attended += Attended(s->tokens.size(), extension.tokens.size());
+    state.total += static_cast<int64_t>(extension.tokens.size());
   }
+  // Steps and prompts each have passes of their own: in the kernels of prompts a step costs more
+  // than the weights read once more (docs/design/014), and its bytes would depend on its company.
+  const bool together = IsFew(static_cast<uint64_t>(state.total), attended);
+  std::vector<size_t> steps, rest;
+  for (size_t i = 0; i < extensions.size(); ++i)
+    (extensions[i].tokens.size() == 1 && !together ? steps : rest).push_back(i);
   for (const auto* which : {&steps, &rest})
     FATHOM_RETURN_IF_ERROR(ExtendTogether(extensions, *which, state));
   return Logits{logits_.data(), static_cast<int64_t>(extensions.size()), stride};
@@ -177,7 +190,7 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
   std::vector<int32_t> tokens, positions, sequence, context_length, logit_rows;
   size_t columns = 0;
   bool one_token_each = true;
-  uint64_t attended = 0;  // tokens of context, by all tokens of the call
+  uint64_t attended = 0;
   for (const Piece& piece : pieces) {
     const Extension& extension = extensions[piece.extension];
     FATHOM_ASSIGN_OR_RETURN(Sequence * s, Find(extension.sequence));
@@ -186,9 +199,9 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
     for (size_t i = 0; i < piece.tokens.size(); ++i) {
       tokens.push_back(piece.tokens[i]);
       positions.push_back(static_cast<int32_t>(s->tokens.size() + i));
-      attended += s->tokens.size() + i + 1;
       sequence.push_back(static_cast<int32_t>(context_length.size()));
     }
+    attended += Attended(s->tokens.size(), piece.tokens.size());
     context_length.push_back(static_cast<int32_t>(length));
     if (piece.last) logit_rows.push_back(static_cast<int32_t>(tokens.size()) - 1);
     columns = std::max(columns, s->pages.size());
@@ -208,10 +221,8 @@ absl::Status Session::Call(absl::Span<const Extension> extensions, absl::Span<co
               page_table.begin() + static_cast<ptrdiff_t>(b * columns));
   }
 
-  const schema::EntryPoint* steps = context_->program().FindEntry("decode");
-  const bool few = !options_.deterministic && steps != nullptr &&
-                   tokens.size() <= steps->few_tokens() && attended <= steps->few_context();
-  const bool decode = steps != nullptr && (one_token_each || few);
+  const bool decode = context_->program().FindEntry("decode") != nullptr &&
+                      (one_token_each || IsFew(tokens.size(), attended));
   std::vector<DispatchProfile> profile;
   const absl::StatusOr<Logits> run =
       context_->Run(decode ? "decode" : "prefill",

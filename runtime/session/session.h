@@ -23,9 +23,9 @@ struct SessionOptions {
   int32_t max_sequences = 1;      // at the same time
   int32_t chunk = kDefaultChunk;  // most tokens of one call
   // A sequence's logits depend on its own tokens alone, byte for byte, and on which of them were
-  // appended one at a time (docs/design/009). Extending some sequences by one token and others by
-  // more then takes two passes over the weights, and where prompts of few tokens would be faster as
-  // steps (docs/design/010), they are prompts all the same.
+  // appended one at a time (docs/design/009): the last token of a prompt that `chunk` leaves over
+  // is a prompt then, and so are few tokens, which some targets are faster to compute as steps
+  // (docs/design/010).
   bool deterministic = false;
 };
 
@@ -59,10 +59,11 @@ class Session {
   absl::Status Truncate(SequenceId id, int64_t length);
 
   // Appends tokens to each of the sequences (each named once) and gives the logits of each one's
-  // last new token: row i belongs to extensions[i], valid until the next call. Checks everything
-  // first: an unknown sequence, an id outside the vocabulary, more tokens than the context holds
-  // (OutOfRange) change nothing. `progress` sees tokens done and in all after each chunk; false
-  // cancels, and what was done stays.
+  // last new token: row i belongs to extensions[i], valid until the next call. Single tokens
+  // beside longer prompts take passes of their own. Checks everything first: an unknown sequence,
+  // an id outside the vocabulary, more tokens than the context holds (OutOfRange) change nothing.
+  // `progress` sees tokens done and in all after each chunk; false cancels, and what was done
+  // stays.
   absl::StatusOr<Logits> Extend(absl::Span<const Extension> extensions,
                                 const std::function<bool(int64_t, int64_t)>& progress = nullptr);
 
@@ -91,9 +92,12 @@ class Session {
     const std::function<bool(int64_t, int64_t)>& report;
     int64_t done, total;
   };
+  // Whether so many tokens, which attend to so many of context, are faster as steps than as a
+  // prompt whatever they are, and may be so.
+  bool IsFew(uint64_t tokens, uint64_t attended) const;
   absl::Status CheckExtensions(absl::Span<const Extension> extensions) const;
-  absl::Status ExtendTogether(absl::Span<const Extension> extensions, absl::Span<const size_t> which,
-                              Progress& progress);
+  absl::Status ExtendTogether(absl::Span<const Extension> extensions,
+                              absl::Span<const size_t> which, Progress& progress);
   absl::Status Call(absl::Span<const Extension> extensions, absl::Span<const Piece> pieces);
   absl::Status TakePages(Sequence& sequence, int64_t tokens);
   absl::StatusOr<Sequence*> Find(SequenceId id);

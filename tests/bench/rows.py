@@ -209,9 +209,10 @@ class Bench:
             out = run(self.bin / "batch_bench", model.artifact(), 512, 8, self.repetitions, 1024)
             took = json.loads(out.stdout)
             parts = [sum(both) for both in zip(took["chunk"], took["steps"])]
+            # The parts are what the call runs; 2 % is what medians of the same work differ by.
             self.row(f"4 512 tokens beside 8 decodes at 1024, {model.name} q4",
                      median_of(took["mixed"], "{:.3f} s"), median_of(parts, "{:.3f} s apart"),
-                     quotients(took["mixed"], parts), 1.0, False)
+                     quotients(took["mixed"], parts), 1.02, False)
 
     def loading(self):
         """From a warm file cache to the first token; each load is a process of its own."""
