@@ -49,19 +49,40 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
     for (func::FuncOp function : functions) function.erase();
   }
 
+  struct Few {
+    int64_t tokens = 0, context = 0;
+  };
+
+  // By vectors, latent attention of prompts first expands keys and values of the whole context, rank
+  // (nope + v) products a head for each of its tokens, and then takes nope + dim + v for each token
+  // of the prompt; that of steps takes 2 rank + dim and expands nothing. Behind a context the two met
+  // at 0.65 to 1 of where these sums do; up to half of it steps are the faster ones
+  // (docs/design/014-what-binds-on-a-cpu.md).
+  static Few fewBesideExpanding(DictionaryAttr config) {
+    constexpr int64_t kMostTokens = 64;
+    auto value = [&](StringRef name) { return config.getAs<IntegerAttr>(name).getInt(); };
+    const int64_t rank = value("rank"), expanded = value("nope") + value("v");
+    const int64_t more = 2 * rank - expanded;  // products a head of a step
+    const int64_t tokens = more > 0 ? rank * expanded / more / 2 : kMostTokens;
+    return {std::min(tokens, kMostTokens), fathom::TargetProfile::kMaxFewContext};
+  }
+
   // Up to where the kernels of steps serve a prompt better than those of prefill.
   static void sayWhatFewTokensTake(fathom::schedule::ProgramOp program, const fathom::TargetProfile& profile) {
-    if (!profile.amx || !profile.fewTokens) return;
-    const bool units = llvm::any_of(program.getOps<fathom::schedule::KernelOp>(), [](auto kernel) {
-      auto form = kernel.getConfig().template getAs<StringAttr>("form");
-      return form && form.getValue() == "many";
-    });
-    if (!units) return;
+    if (profile.gpu || !profile.fewTokens) return;
+    Few few;
+    for (auto kernel : program.getOps<fathom::schedule::KernelOp>()) {
+      auto form = kernel.getConfig().getAs<StringAttr>("form");
+      if (profile.amx && form && form.getValue() == "many") few = {profile.fewTokens, profile.fewContext};
+      if (!profile.amx && kernel.getFamily() == "latent_attention_expanded")
+        few = fewBesideExpanding(kernel.getConfig());
+    }
+    if (!few.tokens) return;
     Builder builder(program.getContext());
     for (auto entry : program.getOps<fathom::schedule::EntryOp>()) {
       if (entry.getSymName() != "decode") continue;
-      entry->setAttr(fathom::kFewTokensAttr, builder.getI64IntegerAttr(profile.fewTokens));
-      entry->setAttr(fathom::kFewContextAttr, builder.getI64IntegerAttr(profile.fewContext));
+      entry->setAttr(fathom::kFewTokensAttr, builder.getI64IntegerAttr(few.tokens));
+      entry->setAttr(fathom::kFewContextAttr, builder.getI64IntegerAttr(few.context));
     }
   }
 

@@ -99,7 +99,8 @@ struct TargetProfile {
   /// kernels of steps are faster, and up to how many tokens of context, added up over them. Units
   /// cost the same up to a tile of 16 rows, most of it unpacking weights; a step costs its time and
   /// some for each token, and its attention reads the context once for each. They met at 20 to 24
-  /// tokens where it was measured (docs/design/010-matrix-units.md).
+  /// tokens where it was measured (docs/design/010-matrix-units.md). Without units the shape of
+  /// latent attention decides, unless fewTokens is 0: then no prompt is computed as steps.
   int64_t fewTokens = 16;
   int64_t fewContext = 8192;
   /// Bounds of the two: what an artifact may say (docs/spec/artifact.md), and more than any

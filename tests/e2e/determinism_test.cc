@@ -72,6 +72,17 @@ struct Case {
 
 void PrintTo(const Case& c, std::ostream* os) { *os << c.name(); }
 
+// A model of random weights.
+std::shared_ptr<CompiledFile> CompiledRandom(const std::string& json, const std::string& quantize,
+                                             const std::string& target) {
+  const std::string config = TemporaryPath(".json");
+  std::ofstream(config) << json;
+  auto file = std::make_shared<CompiledFile>(config, quantize, target,
+                                             std::vector<std::string>{"--weights=random:3"});
+  std::filesystem::remove(config);
+  return file;
+}
+
 // Tokens that every vocabulary of the goldens has.
 std::vector<int32_t> SomeTokens(size_t count, size_t seed) {
   std::vector<int32_t> tokens;
@@ -98,13 +109,10 @@ class Determinism : public ::testing::TestWithParam<Case> {
       // 16 chunks of 69 and a token; 18 pages, so that splits have several.
       prompt_ = SomeTokens(1105, 11);
       next_ = SomeTokens(kSteps, 12);
-      const std::string config = TemporaryPath(".json");
       const bool grouped = GetParam().golden.starts_with("grouped");
-      std::ofstream(config) << (grouped ? WideGrouped : Wide)(GetParam().wide);
-      Open(std::make_shared<CompiledFile>(config, GetParam().quantize, GetParam().target,
-                                          std::vector<std::string>{"--weights=random:3"}),
+      Open(CompiledRandom((grouped ? WideGrouped : Wide)(GetParam().wide), GetParam().quantize,
+                          GetParam().target),
            device.id);
-      std::filesystem::remove(config);
       return;
     }
     const std::string folder = "tests/golden/" + GetParam().golden;
@@ -210,35 +218,53 @@ TEST(DeterminismFlag, OfTheProgram) {
               AllOf(HasSubstr("attention_prefill"), Not(HasSubstr("attention_combine"))));
 }
 
-// On CPUs with matrix units few tokens of a prompt run the kernels of steps: the bytes of the same
-// tokens one at a time. With the option they are a prompt, whose kernels round differently.
-TEST(FewTokens, OfAPromptAreStepsWhereUnitsArePrefill) {
-  const auto file =
-      std::make_shared<CompiledFile>("tests/golden/deepseek_v3_group", "q4", "cpu:native");
-  const auto artifact = Artifact::Open(file->path());
-  ASSERT_TRUE(artifact.ok()) << artifact.status();
-  const auto& entries = *(*artifact)->header().programs()->Get(0)->entries();
-  const auto decode = std::find_if(entries.begin(), entries.end(), [](const auto* entry) {
-    return entry->name()->str() == "decode";
-  });
-  ASSERT_NE(decode, entries.end());
-  if ((*decode)->few_tokens() == 0) GTEST_SKIP() << "no matrix units here";
-  CompiledModel model(file, 2, "cpu");
-  const std::vector<int32_t> before = SomeTokens(70, 3);
-  const std::vector<int32_t> few = SomeTokens((*decode)->few_tokens(), 5);
-  // The logits behind `few`, appended at once or by and by.
-  const auto logits = [&](bool deterministic, bool at_once) {
-    model.NewSession({.max_sequences = 1, .context = 256, .deterministic = deterministic});
-    const int32_t id = model.AddSequence();
-    std::vector<float> row = model.Prefill(id, before);
-    if (at_once) return model.Prefill(id, few);
-    for (int32_t token : few) row = model.Decode({id}, {token})[0];
-    return row;
+// Up to how many tokens the artifact says that steps serve a prompt better.
+uint32_t FewTokensOf(const CompiledFile& file) {
+  const auto artifact = Artifact::Open(file.path());
+  EXPECT_TRUE(artifact.ok()) << artifact.status();
+  if (!artifact.ok()) return 0;
+  for (const auto* entry : *(*artifact)->header().programs()->Get(0)->entries())
+    if (entry->name()->str() == "decode") return entry->few_tokens();
+  ADD_FAILURE() << "no entry point decode";
+  return 0;
+}
+
+// 48 (32 + 16) / (2 x 48 - 32 - 16) / 2 of latent attention by vectors.
+TEST(FewTokens, AreSaidWhereAttentionOfPromptsExpandsTheContext) {
+  const auto of = [](const std::string& golden, const std::string& target) {
+    return FewTokensOf(CompiledFile("tests/golden/" + golden, "f32", target));
   };
-  const std::vector<float> steps = logits(true, false);
-  EXPECT_TRUE(SameBytes(logits(false, true), steps));
-  EXPECT_TRUE(SameBytes(logits(false, false), steps));
-  EXPECT_FALSE(SameBytes(logits(true, true), steps)) << "the option makes no difference";
+  EXPECT_EQ(of("deepseek_v3_group", "cpu:x86-64-v3"), 24u);
+  EXPECT_EQ(of("deepseek_v3_group", "vulkan:generic"), 0u);
+  EXPECT_EQ(of("qwen3_moe", "cpu:x86-64-v3"), 0u);
+}
+
+// On CPUs few tokens of a prompt of a latent model run the kernels of steps: the bytes of the same
+// tokens one at a time. With the option they are a prompt, whose kernels round differently.
+TEST(FewTokens, OfAPromptAreStepsOnCpus) {
+  const auto check = [](const std::shared_ptr<CompiledFile>& file, int64_t context) {
+    const uint32_t most = FewTokensOf(*file);
+    ASSERT_GE(most, 16u);
+    CompiledModel model(file, 2, "cpu");
+    const std::vector<int32_t> before = SomeTokens(static_cast<size_t>(context), 3);
+    const std::vector<int32_t> few = SomeTokens(most, 5);
+    // The logits behind `few`, appended at once or by and by.
+    const auto logits = [&](bool deterministic, bool at_once) {
+      model.NewSession(
+          {.max_sequences = 1, .context = 64 + context, .deterministic = deterministic});
+      const int32_t id = model.AddSequence();
+      std::vector<float> row = model.Prefill(id, before);
+      if (at_once) return model.Prefill(id, few);
+      for (int32_t token : few) row = model.Decode({id}, {token})[0];
+      return row;
+    };
+    const std::vector<float> steps = logits(true, false);
+    EXPECT_TRUE(SameBytes(logits(false, true), steps));
+    EXPECT_TRUE(SameBytes(logits(false, false), steps));
+    EXPECT_FALSE(SameBytes(logits(true, true), steps)) << "the option makes no difference";
+  };
+  check(std::make_shared<CompiledFile>("tests/golden/deepseek_v3_group", "q4", "cpu:native"), 70);
+  check(CompiledRandom(Wide(16), "q4", "cpu:native"), 1100);  // splits of several pages
 }
 
 // SwiftShader takes 20 s to make machine code of the kernels for q4.

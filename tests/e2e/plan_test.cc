@@ -66,7 +66,11 @@ TEST_F(Plan, OfAConfigIsThatOfTheArtifact) {
         a.erase("smaller"), b.erase("smaller");
         EXPECT_EQ(a, b) << input << request;
         EXPECT_GT(a["weights"], 0);
-        EXPECT_GT(a["scratch_of_entry"]["prefill"], a["scratch_of_entry"]["decode"]);
+        EXPECT_GT(a["scratch_of_entry"]["decode"], 0);
+        // Few tokens that are computed as steps can take more than a small chunk.
+        if (request.empty()) {
+          EXPECT_GT(a["scratch_of_entry"]["prefill"], a["scratch_of_entry"]["decode"]);
+        }
       }
     }
     fs::remove(artifact);
