@@ -25,7 +25,7 @@ struct SessionOptions {
   // A sequence's logits depend on its own tokens alone, byte for byte, and on which of them were
   // appended one at a time (docs/design/009): the last token of a prompt that `chunk` leaves over
   // is a prompt then, and so are few tokens, which some targets are faster to compute as steps
-  // (docs/design/010).
+  // (docs/design/010, 014).
   bool deterministic = false;
 };
 
