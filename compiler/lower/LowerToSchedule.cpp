@@ -69,7 +69,7 @@ struct LowerToSchedule : fathom::lower::impl::LowerToSchedulePassBase<LowerToSch
 
   // Up to where the kernels of steps serve a prompt better than those of prefill.
   static void sayWhatFewTokensTake(fathom::schedule::ProgramOp program, const fathom::TargetProfile& profile) {
-    if (profile.gpu || !profile.fewTokens) return;
+    if (profile.driver != "cpu" || !profile.fewTokens) return;
     Few few;
     for (auto kernel : program.getOps<fathom::schedule::KernelOp>()) {
       auto form = kernel.getConfig().getAs<StringAttr>("form");

@@ -179,7 +179,8 @@ typedef struct fathom_extension {
 
 /* Appends to `extension_count` different sequences at once; row i of the logits is that after the
  * last token of extensions[i]. Single tokens beside longer prompts are computed first, in passes of
- * their own. Everything is checked first: an error of kind FATHOM_BAD_INPUT has changed nothing. */
+ * their own, unless all tokens are few enough for one of decode steps. Everything is checked
+ * first: an error of kind FATHOM_BAD_INPUT has changed nothing. */
 FATHOM_API fathom_status fathom_prefill(fathom_session* session, const fathom_extension* extensions,
                                         size_t extension_count, fathom_logits* logits);
 /* The same with one token for each of `count` sequences. */

@@ -60,10 +60,10 @@ class Session {
 
   // Appends tokens to each of the sequences (each named once) and gives the logits of each one's
   // last new token: row i belongs to extensions[i], valid until the next call. Single tokens
-  // beside longer prompts take passes of their own. Checks everything first: an unknown sequence,
-  // an id outside the vocabulary, more tokens than the context holds (OutOfRange) change nothing.
-  // `progress` sees tokens done and in all after each chunk; false cancels, and what was done
-  // stays.
+  // beside longer prompts take passes of their own, unless all are few enough for steps. Checks
+  // everything first: an unknown sequence, an id outside the vocabulary, more tokens than the
+  // context holds (OutOfRange) change nothing. `progress` sees tokens done and in all after each
+  // chunk; false cancels, and what was done stays.
   absl::StatusOr<Logits> Extend(absl::Span<const Extension> extensions,
                                 const std::function<bool(int64_t, int64_t)>& progress = nullptr);
 
